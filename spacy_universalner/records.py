@@ -1,0 +1,245 @@
+"""The records that stages hand on, and the files they stand in: JSON lines, written atomically."""
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any, TextIO, TypeVar
+
+from .errors import Errors, UniversalNERError
+
+
+@dataclass(frozen=True)
+class Passage:
+    """A piece of text to be labelled.
+
+    id (str): unique in its file.
+    text (str): the text, as it stands in its document.
+    source (str): the document it was cut from.
+    domain (str): the field it belongs to, for balance and reports.
+    """
+
+    id: str
+    text: str
+    source: str = ""
+    domain: str = ""
+
+
+@dataclass(frozen=True)
+class Reply:
+    """A teacher's answer to one passage, raw.
+
+    passage_id (str): the passage it answers.
+    text (str): the passage's text.
+    raw (str): what the teacher said, never parsed here.
+    model (str): the teacher's name.
+    prompt_sha (str): sha256 of the task's prompt, hex.
+    usage (dict): tokens used, as the teacher reports them.
+    finish_reason (str): why the teacher stopped.
+    """
+
+    passage_id: str
+    text: str
+    raw: str
+    model: str
+    prompt_sha: str
+    usage: dict[str, int] = field(default_factory=dict)
+    finish_reason: str = "stop"
+
+
+@dataclass(frozen=True)
+class Mention:
+    """A surface form and its entity type, both as the teacher wrote them."""
+
+    text: str
+    type: str
+
+
+@dataclass(frozen=True)
+class Record:
+    """A passage with the mentions that passed the filter, in reading order."""
+
+    passage_id: str
+    text: str
+    mentions: tuple[Mention, ...]
+
+    def __post_init__(self) -> None:
+        mentions = tuple(m if isinstance(m, Mention) else Mention(**m) for m in self.mentions)
+        object.__setattr__(self, "mentions", mentions)
+
+
+@dataclass(frozen=True)
+class Query:
+    """One question about a passage: the entity type asked for, and the mentions that answer it (none: `()`)."""
+
+    type: str
+    mentions: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "mentions", tuple(self.mentions))
+
+
+@dataclass(frozen=True)
+class Conversation:
+    """A passage and all the questions asked about it."""
+
+    id: str
+    text: str
+    queries: tuple[Query, ...]
+
+    def to_sharegpt(self) -> dict[str, Any]:
+        """The form of the released Pile-NER-type data (reference: universal-ner/universal-ner, src/train)."""
+        turns = [("human", f"Text: {self.text}"), ("gpt", "I've read this text.")]
+        for query in self.queries:
+            turns.append(("human", f"What describes {query.type} in the text?"))
+            turns.append(("gpt", json.dumps(query.mentions, ensure_ascii=False)))
+        return {"id": self.id, "conversations": [{"from": who, "value": value} for who, value in turns]}
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """A student's answer about one type, placed in its text.
+
+    type (str): the entity type asked for.
+    mentions (tuple): the surface forms answered, as the student wrote them.
+    spans (tuple): (start, end) character offsets of the mentions in the text.
+    lost (tuple): the mentions that stand nowhere in the text.
+    """
+
+    type: str
+    mentions: tuple[str, ...] = ()
+    spans: tuple[tuple[int, int], ...] = ()
+    lost: tuple[str, ...] = ()
+
+
+R = TypeVar("R", Passage, Reply, Record)
+
+
+def read_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Stream the objects of a JSONL file with their line numbers.
+
+    RAISES (UniversalNERError): no such file, or a line that is no JSON object (a truncated file ends in one).
+    """
+    if not path.is_file():
+        raise UniversalNERError(Errors.U001.format(path=path, hint="Run the stage that writes it first."))
+    with path.open(encoding="utf8") as file:
+        for number, line in enumerate(file, 1):
+            if not line.strip():
+                continue
+            try:
+                row = json.loads(line)
+            except ValueError as err:
+                raise UniversalNERError(Errors.U002.format(path=path, line=number, reason=err)) from err
+            if not isinstance(row, dict):
+                raise UniversalNERError(Errors.U002.format(path=path, line=number, reason=f"a {type(row).__name__}"))
+            yield number, row
+
+
+def read_records(path: Path, kind: type[R]) -> Iterator[R]:
+    """Stream the records of one kind from a JSONL file.
+
+    path (Path): the file.
+    kind (type): Passage, Reply or Record.
+    RAISES (UniversalNERError): a missing file, a bad line, unknown or missing fields, an id used twice.
+    """
+    known = [f.name for f in fields(kind)]
+    seen: set[str] = set()
+    for number, row in read_rows(path):
+        try:
+            record = kind(**row)
+        except TypeError as err:
+            raise UniversalNERError(
+                Errors.U003.format(path=path, line=number, kind=kind.__name__, expected=known, got=sorted(row))
+            ) from err
+        id_ = row[known[0]]
+        if id_ in seen:
+            raise UniversalNERError(Errors.U006.format(path=path, line=number, kind=kind.__name__, id=id_))
+        seen.add(id_)
+        yield record
+
+
+def read_conversations(path: Path) -> Iterator[Conversation]:
+    """Stream conversations from a ShareGPT file (one object a line), ours or the released one.
+
+    RAISES (UniversalNERError): a missing file, a bad line, or turns that are not a text followed by questions and lists.
+    """
+    for number, row in read_rows(path):
+        try:
+            values = [turn["value"] for turn in row["conversations"]]
+            text = values[0].removeprefix("Text: ")
+            pairs = zip(values[2::2], values[3::2], strict=True)
+            queries = tuple(
+                Query(ask.removeprefix("What describes ").removesuffix(" in the text?"), tuple(json.loads(answer)))
+                for ask, answer in pairs
+            )
+            yield Conversation(str(row["id"]), text, queries)
+        except (KeyError, TypeError, ValueError, IndexError) as err:
+            raise UniversalNERError(
+                Errors.U003.format(
+                    path=path, line=number, kind="conversation", expected=["id", "conversations"], got=sorted(row)
+                )
+            ) from err
+
+
+@contextmanager
+def atomic_write(path: Path) -> Iterator[TextIO]:
+    """Open a file that appears under its name only when it is whole."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f"{path.name}.part")
+    with part.open("w", encoding="utf8") as file:
+        yield file
+        file.flush()
+        os.fsync(file.fileno())
+    part.replace(path)
+
+
+def write_rows(path: Path, rows: Iterable[dict[str, Any]]) -> int:
+    """Write objects as JSONL, atomically. RETURNS (int): how many."""
+    count = 0
+    with atomic_write(path) as file:
+        for row in rows:
+            file.write(json.dumps(row, ensure_ascii=False) + "\n")
+            count += 1
+    return count
+
+
+def write_records(path: Path, records: Iterable[Passage | Reply | Record]) -> int:
+    """Write records as JSONL, atomically. RETURNS (int): how many."""
+    return write_rows(path, (asdict(record) for record in records))
+
+
+def write_json(path: Path, data: dict[str, Any]) -> None:
+    """Write one JSON document, atomically."""
+    with atomic_write(path) as file:
+        json.dump(data, file, ensure_ascii=False, indent=2)
+        file.write("\n")
+
+
+def read_json(path: Path, hint: str = "Run the stage that writes it first.") -> dict[str, Any]:
+    """Read one JSON document.
+
+    RAISES (UniversalNERError): no such file, or not a JSON object.
+    """
+    if not path.is_file():
+        raise UniversalNERError(Errors.U001.format(path=path, hint=hint))
+    try:
+        data = json.loads(path.read_text(encoding="utf8"))
+    except ValueError as err:
+        raise UniversalNERError(Errors.U002.format(path=path, line=1, reason=err)) from err
+    if not isinstance(data, dict):
+        raise UniversalNERError(Errors.U002.format(path=path, line=1, reason=f"a {type(data).__name__}"))
+    return data
+
+
+def sha256_file(path: Path) -> str:
+    """sha256 of a file's bytes, hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def sha256_json(data: Any) -> str:
+    """sha256 of a JSON value in its canonical form, hex."""
+    return hashlib.sha256(json.dumps(data, ensure_ascii=False, sort_keys=True).encode("utf8")).hexdigest()

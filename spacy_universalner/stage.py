@@ -1,0 +1,53 @@
+"""What every script does around its stage: time it, check that it wrote what it promised, report errors as sentences."""
+
+import resource
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import typer
+from wasabi import msg
+
+from .errors import Errors, UniversalNERError
+from .records import write_json
+
+STAGES = Path("metrics/stages")
+
+
+@contextmanager
+def stage(name: str, outputs: Sequence[Path], folder: Path = STAGES) -> Iterator[dict[str, Any]]:
+    """Run a stage: its seconds, peak memory and facts go to `{folder}/{name}.json` when it has succeeded.
+
+    Weasel never looks whether declared outputs exist: it would skip a stage that did not write them, so this does.
+
+    name (str): the project command.
+    outputs (Sequence[Path]): what the stage must have written.
+    YIELDS (dict): put facts worth reporting in it (counts, rates).
+    RAISES (UniversalNERError): an output is missing at the end.
+    """
+    facts: dict[str, Any] = {}
+    start = time.perf_counter()
+    yield facts
+    for path in outputs:
+        if not path.exists():
+            raise UniversalNERError(Errors.U090.format(stage=name, path=path))
+    seconds = round(time.perf_counter() - start, 2)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+    write_json(folder / f"{name}.json", {"stage": name, "seconds": seconds, "peak_rss_mb": peak, **facts})
+    msg.good(f"{name}: {seconds:.1f} s, {peak} MB", ", ".join(f"{k} {v}" for k, v in facts.items() if not isinstance(v, dict)))
+
+
+def run(main: Callable[..., None]) -> None:
+    """Run a script's function as a command line; our own errors end it with a sentence and exit code 1."""
+
+    def command() -> None:
+        try:
+            app(standalone_mode=False)
+        except UniversalNERError as err:
+            msg.fail("Stopped", str(err), exits=1)
+
+    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+    app.command()(main)
+    command()
