@@ -236,8 +236,11 @@ def read_json(path: Path, hint: str = "Run the stage that writes it first.") -> 
 
 def sha256_file(path: Path) -> str:
     """sha256 of a file's bytes, hex."""
+    digest = hashlib.sha256()
     with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
 
 
 def sha256_json(data: Any) -> str:
