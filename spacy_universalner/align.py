@@ -1,7 +1,13 @@
 """Where mentions stand in a text. The one place that turns a surface form into offsets."""
 
 import re
+import unicodedata
 from collections.abc import Iterable
+
+# Thai, Lao, Burmese, Khmer, Japanese and Chinese are written without spaces: their words have no visible edges.
+UNSPACED = re.compile(
+    r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]"
+)
 
 
 def find_mentions(text: str, mention: str) -> list[tuple[int, int]]:
@@ -14,11 +20,15 @@ def find_mentions(text: str, mention: str) -> list[tuple[int, int]]:
     RETURNS (list): (start, end) character offsets, in reading order, not overlapping one another.
     """
     mention = mention.strip()
-    if not mention:
-        return []
-    left = r"(?<!\w)" if re.match(r"\w", mention) else ""
-    right = r"(?!\w)" if re.search(r"\w\Z", mention) else ""
-    return [match.span() for match in re.finditer(left + re.escape(mention) + right, text)]
+    found: list[tuple[int, int]] = []
+    start = text.find(mention) if mention else -1
+    while start >= 0:
+        end = start + len(mention)
+        whole = not _in_word(text, start) and not _in_word(text, end)
+        if whole:
+            found.append((start, end))
+        start = text.find(mention, end if whole else start + 1)
+    return found
 
 
 def place(text: str, mentions: Iterable[str]) -> tuple[list[tuple[int, int]], list[str]]:
@@ -34,3 +44,14 @@ def place(text: str, mentions: Iterable[str]) -> tuple[list[tuple[int, int]], li
         if not found:
             lost.append(mention)
     return sorted(spans), lost
+
+
+def _in_word(text: str, offset: int) -> bool:
+    return 0 < offset < len(text) and _is_word(text[offset - 1]) and _is_word(text[offset])
+
+
+def _is_word(char: str) -> bool:
+    """Letters, digits, the underscore, and the marks written on or after a letter (accents, Indic vowels)."""
+    if char.isalnum() or char == "_":
+        return not UNSPACED.match(char)
+    return unicodedata.category(char).startswith("M")

@@ -19,13 +19,15 @@ class Errors(metaclass=_Coded):
     # files and records
     U001 = "File not found: {path}. {hint}"
     U002 = (
-        "{path}, line {line}: not a JSON object ({reason}). The file is cut off or damaged: delete it and run the "
-        "command that writes it again."
+        "{path}, line {line}: not a JSON object ({reason}). The file is cut off or damaged: repair this line, or write "
+        "the file again with the command that makes it."
     )
     U003 = "{path}, line {line}: expected a {kind} with the fields {expected}, got the fields {got}."
     U004 = "{path} is empty, expected at least one {kind}. {hint}"
     U005 = "{path}: sha256 is {got}, expected {expected}. The file is damaged or another version: delete it and fetch it again."
     U006 = "{path}, line {line}: the {kind} id {id!r} was used before. Ids must be unique."
+    U007 = "{path}, line {line}: the field {field!r} of a document must be {expected}, got {got}."
+    U008 = "{name} must be at least 1, got {got}."
     # configuration
     U010 = "Config {path} is not valid:\n{problems}"
     U011 = "Config {path} cannot be read: {reason}"
@@ -34,15 +36,16 @@ class Errors(metaclass=_Coded):
     U021 = "{path} describes template {name!r} with other text than this version of spacy-universalner renders."
     # teacher
     U030 = (
-        "No recorded reply for passage {id!r} (messages hash {key}…) among the {count} replies of {path}. The passage or "
-        "the prompt differs from what was recorded. To label your own text, configure a real teacher in "
-        "configs/teacher.cfg: a chat model registered in @llm_models, as in the comment there."
+        "No recorded reply for the messages that end in {end!r} (key {key}…) among the {count} replies of {path}. Only "
+        "the passages that were recorded can be replayed, unchanged. To label your own text, configure a real teacher: a "
+        "chat model registered in @llm_models, as in the comment in configs/teacher.cfg."
     )
     U031 = (
         "{path}: the replies were recorded for prompt {got}…, the configured task asks prompt {expected}…. Use the task "
         "they were recorded with, or a reply file of this prompt."
     )
     U032 = "{path}, line {line}: the key does not belong to the messages of this line (sha256 {expected}…, got {got}…)."
+    U033 = "The pipeline {pipes} has no `llm` component with the task {task}. Add one as configs/teacher.cfg does."
     # labels and documents
     U040 = (
         "universal_ner has no labels. Name some: nlp.add_pipe('universal_ner', config={{'labels': ['person', 'city']}}), "
@@ -74,8 +77,17 @@ class Errors(metaclass=_Coded):
     U070 = "The loss is {loss} at step {step} (conversations {ids}). Lower the learning rate or look at these conversations."
     U071 = "No conversation to train on in {path}: {count} read, {empty} without a question, {long} longer than {limit} tokens."
     # evaluation
-    U080 = "{path}: data set {name!r} needs the file {file}. Point vars.benchmark_data at a folder laid out as in the README."
+    U080 = (
+        "{path}: not found; data set {name!r} needs the file {file}. Point vars.benchmark_data at a folder laid out as "
+        "in the README."
+    )
     U081 = "{path}, line {line}: expected {expected} columns of a {format} file, got {got!r}."
+    U082 = (
+        "{path}, line {line}: tag {tag!r} is not known in data set {name!r}, expected O, or B- or I- with one of: "
+        "{known}. Map it to natural words in the set's labels, or to None to leave it out."
+    )
+    U083 = "Got predictions for {predictions} texts and {examples} examples. Pass one list of predictions per example."
+    U084 = "Example {id!r}: expected one prediction for each of the types {expected}, in order, got {got}."
     # stages
     U090 = "Stage {stage} ended without writing {path}."
 

@@ -3,14 +3,19 @@
 import ast
 import json
 import re
+import warnings
 from typing import Any
 
+# One ("entity", "type") with any quoting. Neither part runs over the edge of a pair into the next one.
 PAIR = re.compile(
     r"""[(\[]\s*
-    (?P<q>["'])(?P<entity>(?:\\.|(?!(?P=q)\s*,).)*)(?P=q)\s*,\s*
-    (?P<r>["'])(?P<type>(?:\\.|(?!(?P=r)\s*[)\]]).)*)(?P=r)\s*[)\]]""",
+    (?P<q>["'])(?P<entity>(?:\\.|(?!(?P=q)\s*,\s*["']|[)\]]["']?\s*,?\s*[(\[]\s*["'])[^\\]){0,1000})(?P=q)\s*,\s*
+    (?P<r>["'])(?P<type>(?:\\.|(?!(?P=r)\s*[)\]]|[)\]]["']?\s*,?\s*[(\[]\s*["'])[^\\]){0,1000})(?P=r)\s*[)\]]""",
     re.VERBOSE | re.DOTALL,
 )
+NOTHING = re.compile(r"\[\s*\]")
+STRING = re.compile(r'[\[,]\s*("(?:\\.|[^"\\])*")\s*(?=[,\]]|$)', re.DOTALL)
+JSON = json.JSONDecoder(strict=False)
 
 
 def parse_pairs(reply: str) -> list[tuple[str, str]] | None:
@@ -21,14 +26,15 @@ def parse_pairs(reply: str) -> list[tuple[str, str]] | None:
     reply (str): what the teacher said.
     RETURNS (list): (entity, type) pairs in order, [] for an empty list; None if there is no list to read.
     """
-    start, end = reply.find("["), reply.rfind("]")
-    if start < 0:
-        return None
-    literal = _literal(reply[start : end + 1]) if end > start else None
-    if isinstance(literal, list) and all(_is_pair(item) for item in literal):
-        return [(str(entity), str(type_)) for entity, type_ in literal]
-    pairs = [(_unescape(m["entity"]), _unescape(m["type"])) for m in PAIR.finditer(reply[start:])]
-    return pairs or None
+    literal = _literal(reply[reply.find("[") : reply.rfind("]") + 1])
+    if isinstance(literal, list):
+        pairs = [(_clean(item[0]), _clean(item[1])) for item in literal if _is_pair(item)]
+        if pairs or not literal:
+            return pairs
+        if all(isinstance(item, str) for item in literal):
+            return None
+    pairs = [(_unquote(match["entity"]), _unquote(match["type"])) for match in PAIR.finditer(reply)]
+    return pairs or ([] if NOTHING.search(reply) else None)
 
 
 def parse_list(answer: str) -> list[str] | None:
@@ -43,35 +49,49 @@ def parse_list(answer: str) -> list[str] | None:
     if not answer.startswith("["):
         return None
     try:
-        items, _ = json.JSONDecoder().raw_decode(answer)
-    except ValueError:
-        return [json.loads(item) for item in _finished_strings(answer)] or None
-    return [item if isinstance(item, str) else json.dumps(item) for item in items]
+        items, _ = JSON.raw_decode(answer)
+    except (ValueError, RecursionError):
+        return _finished_strings(answer) or None
+    return [_clean(item) if isinstance(item, str) else json.dumps(item, ensure_ascii=False) for item in items]
 
 
 def _literal(text: str) -> Any:
-    for read in (ast.literal_eval, json.loads):
+    """Read a JSON value or a Python literal. RETURNS: None if it is neither."""
+    for read in (JSON.decode, _read_python):
         try:
             return read(text)
-        except (ValueError, SyntaxError, MemoryError, RecursionError):
+        except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
             continue
     return None
+
+
+def _read_python(text: str) -> Any:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # "\d" in a reply is no mistake of our code
+        return ast.literal_eval(text)
 
 
 def _is_pair(item: Any) -> bool:
     return isinstance(item, (tuple, list)) and len(item) == 2 and all(isinstance(x, (str, int, float)) for x in item)
 
 
-def _unescape(text: str) -> str:
-    return re.sub(r"\\(.)", r"\1", text).strip()
+def _clean(value: Any) -> str:
+    """Without white space around it; half a surrogate pair, which no file could hold, becomes "\ufffd"."""
+    return str(value).strip().encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+def _unquote(text: str) -> str:
+    """Resolve the backslashes of what stood between quotes."""
+    quotes = "'''" if text.endswith('"') else '"""'
+    value = _literal(f"{quotes}{text}{quotes}") if "\\" in text else text
+    return _clean(value if isinstance(value, str) else text)
 
 
 def _finished_strings(answer: str) -> list[str]:
     found = []
-    for match in re.finditer(r'[\[,]\s*("(?:\\.|[^"\\])*")\s*(?=[,\]]|$)', answer, re.DOTALL):
+    for match in STRING.finditer(answer):
         try:
-            json.loads(match[1])
+            found.append(_clean(JSON.decode(match[1])))
         except ValueError:
             continue
-        found.append(match[1])
     return found

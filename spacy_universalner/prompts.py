@@ -8,6 +8,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from .errors import Errors, UniversalNERError
 from .records import read_json, sha256_json, write_json
@@ -39,6 +40,15 @@ class TeacherPrompt:
             {"role": "user", "content": self.user.replace("{passage}", passage)},
         ]
 
+    def wrote(self, messages: Any) -> bool:
+        """Whether these messages ask about some passage with this prompt."""
+        try:
+            content = messages[-1]["content"]
+            before, _, after = self.user.partition("{passage}")
+            return messages == self.messages(content.removeprefix(before).removesuffix(after))
+        except (AttributeError, IndexError, KeyError, TypeError):
+            return False
+
 
 # Figure 1 of the paper (Zhou et al., ICLR 2024); the line breaks are ours, the figure does not show their number.
 TYPE_V1 = TeacherPrompt(
@@ -50,6 +60,11 @@ TYPE_V1 = TeacherPrompt(
     ),
 )
 TEACHER_PROMPTS = {prompt.name: prompt for prompt in (TYPE_V1,)}
+
+
+def messages_key(messages: Any) -> str:
+    """What a reply is stored under: sha256 of the messages it answers, hex."""
+    return sha256_json(messages)
 
 
 @dataclass(frozen=True)

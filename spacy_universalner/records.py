@@ -118,14 +118,16 @@ class Prediction:
 R = TypeVar("R", Passage, Reply, Record)
 
 
-def read_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+def read_rows(
+    path: Path, hint: str = "Run the stage that writes it first."
+) -> Iterator[tuple[int, dict[str, Any]]]:
     """Stream the objects of a JSONL file with their line numbers.
 
     RAISES (UniversalNERError): no such file, or a line that is no JSON object (a truncated file ends in one).
     """
     if not path.is_file():
-        raise UniversalNERError(Errors.U001.format(path=path, hint="Run the stage that writes it first."))
-    with path.open(encoding="utf8") as file:
+        raise UniversalNERError(Errors.U001.format(path=path, hint=hint))
+    with path.open("rb") as file:  # bytes: a line in another encoding is an error of that line
         for number, line in enumerate(file, 1):
             if not line.strip():
                 continue

@@ -1,0 +1,35 @@
+"""Turn records into conversations with negative types, and hold out the dev split."""
+
+from pathlib import Path
+
+import typer
+
+from spacy_universalner.corpus.conversations import NegativeSampler, converse, count_types, split
+from spacy_universalner.records import Record, read_records, write_rows
+from spacy_universalner.schemas import load_settings
+from spacy_universalner.stage import run, stage
+
+
+def main(
+    records: Path = typer.Option(Path("corpus/records.jsonl"), help="Passages with their mentions"),
+    config: Path = typer.Option(Path("configs/distil.cfg"), help="Settings, section [convert]"),
+    train: Path = typer.Option(Path("corpus/train.jsonl"), help="Conversations to train on, in ShareGPT form"),
+    dev: Path = typer.Option(Path("corpus/dev.jsonl"), help="Conversations held out"),
+) -> None:
+    """Write one conversation a passage, with a question for each type and for types that do not occur."""
+    settings = load_settings(config, "convert")
+    with stage("convert", outputs=[train, dev]) as facts:
+        parts = split(list(read_records(records, Record)), dev_share=settings.dev_share, seed=settings.seed)
+        sampler = NegativeSampler(count_types(parts[0]), strategy=settings.negatives)
+        for name, path, part in zip(("train", "dev"), (train, dev), parts, strict=True):
+            ratio = settings.negatives_per_positive
+            conversations = [converse(r, sampler, negatives_per_positive=ratio, seed=settings.seed) for r in part]
+            write_rows(path, (conversation.to_sharegpt() for conversation in conversations))
+            queries = [query for conversation in conversations for query in conversation.queries]
+            facts[f"{name}_conversations"] = len(conversations)
+            facts[f"{name}_questions"] = len(queries)
+            facts[f"{name}_negatives"] = sum(not query.mentions for query in queries)
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,39 @@
+"""Keep what a student can learn from: parse and align the replies, drop the rest with a counted reason."""
+
+from pathlib import Path
+
+import typer
+
+from spacy_universalner.corpus.filtering import FilterReport, filter_reply
+from spacy_universalner.errors import Errors, UniversalNERError
+from spacy_universalner.records import Reply, read_records, write_json, write_records
+from spacy_universalner.schemas import load_settings
+from spacy_universalner.stage import run, stage
+
+
+def main(
+    replies: Path = typer.Option(Path("corpus/replies.jsonl"), help="Raw replies"),
+    config: Path = typer.Option(Path("configs/distil.cfg"), help="Settings, section [filter]"),
+    records: Path = typer.Option(Path("corpus/records.jsonl"), help="Passages with the mentions kept"),
+    report: Path = typer.Option(Path("corpus/filter_report.json"), help="Counts and examples of what was dropped"),
+) -> None:
+    """Filter the teacher's replies."""
+    settings = load_settings(config, "filter")
+    counts = FilterReport()
+
+    def kept():
+        for reply in read_records(replies, Reply):
+            record, rejections = filter_reply(reply, else_types=settings.else_types)
+            counts.add(record, rejections)
+            if record is not None:
+                yield record
+
+    with stage("filter", outputs=[records, report]) as facts:
+        if not write_records(records, kept()):
+            raise UniversalNERError(Errors.U004.format(path=records, kind="record", hint=f"Read {counts.replies} replies."))
+        write_json(report, counts.to_json())
+        facts.update(records=counts.records, mentions=counts.mentions, types=len(counts.type_counts))
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,39 @@
+"""Tune the base student on the conversations."""
+
+from pathlib import Path
+
+import typer
+
+from spacy_universalner.errors import Errors, UniversalNERError
+from spacy_universalner.records import read_conversations
+from spacy_universalner.schemas import load_settings
+from spacy_universalner.stage import run, stage
+from spacy_universalner.student import MANIFEST
+from spacy_universalner.training.base import fetch_base
+from spacy_universalner.training.trainer import Trainer
+
+
+def main(
+    train: Path = typer.Option(Path("corpus/train.jsonl"), help="Conversations to learn from"),
+    dev: Path = typer.Option(Path("corpus/dev.jsonl"), help="Conversations for the validation loss"),
+    config: Path = typer.Option(Path("configs/train.cfg"), help="Settings, section [train]"),
+    student: Path = typer.Option(Path("training/student"), help="Folder of the tuned student"),
+    device: str = typer.Option("", envvar="SPACY_UNIVERSALNER_DEVICE", help="cpu, cuda, mps; empty: what there is"),
+) -> None:
+    """Train, or go on where a killed run stopped; the same command does both."""
+    settings = load_settings(config, "train")
+    with stage("train", outputs=[student / MANIFEST]) as facts:
+        conversations = list(read_conversations(train))
+        if not conversations:
+            raise UniversalNERError(Errors.U004.format(path=train, kind="conversation", hint="Run convert first."))
+        work = student.parent
+        trainer = Trainer(
+            fetch_base(), conversations, list(read_conversations(dev)), settings=settings, work=work, device=device
+        )
+        training = trainer.run()
+        trainer.save(student, training)
+        facts.update(training)
+
+
+if __name__ == "__main__":
+    run(main)

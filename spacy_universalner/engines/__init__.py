@@ -1,0 +1,37 @@
+"""The engines a pipeline's config can name. Each module imports its heavy library when it is first used."""
+
+from ..registry import Engine, spacy
+
+
+@spacy.registry.universal_ner_engines("universal_ner.Transformers.v1")
+def make_transformers_engine(
+    model: str | None = None,
+    device: str | None = None,
+    dtype: str = "auto",
+    batch_tokens: int = 16384,
+    max_new_tokens: int = 256,
+) -> Engine:
+    """A student run with Hugging Face transformers.
+
+    model (str | None): directory of the student; None takes the environment's or an installed one.
+    device (str | None): "cpu", "cuda", "cuda:1", "mps"; None takes an accelerator if there is one.
+    dtype (str): "float32", "bfloat16" or "auto", the faster one of the device.
+    batch_tokens (int): tokens held in the cache at a time, passages times their questions.
+    max_new_tokens (int): longest answer, in tokens.
+    """
+    from .transformers import TransformersEngine
+
+    return TransformersEngine(
+        model=model, device=device, dtype=dtype, batch_tokens=batch_tokens, max_new_tokens=max_new_tokens
+    )
+
+
+@spacy.registry.universal_ner_engines("universal_ner.Replay.v1")
+def make_replay_engine(answers: dict[str, dict[str, list[str]]]) -> Engine:
+    """Canned answers, for tests and demonstrations.
+
+    answers (dict): passage -> type -> mentions.
+    """
+    from .replay import ReplayEngine
+
+    return ReplayEngine(answers)

@@ -1,0 +1,67 @@
+"""What this machine computes on, and in which number format."""
+
+import ctypes
+import time
+from functools import lru_cache
+
+import torch
+
+from .errors import Errors, UniversalNERError
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+
+
+def pick_device(name: str | None) -> torch.device:
+    """The device named, or the first accelerator there is, or the CPU. RAISES (UniversalNERError): no such device."""
+    if not name:
+        accelerator = torch.accelerator.current_accelerator(check_available=True)
+        return accelerator or torch.device("cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as err:
+        raise UniversalNERError(Errors.U054.format(device=name, reason=str(err).splitlines()[0])) from err
+    return device
+
+
+def pick_dtype(name: str, device: torch.device) -> torch.dtype:
+    """The number format named, or with "auto" the one in which this device multiplies matrices faster.
+
+    bfloat16 is twice as fast as float32 on some CPUs with AVX512 or AMX, and half as fast on others that list the same
+    flags, so it is measured once per process (about 0.1 s).
+    """
+    if name != "auto":
+        return DTYPES[name]
+    if device.type != "cpu":
+        return torch.bfloat16
+    return max(DTYPES.values(), key=matmul_gflops)
+
+
+@lru_cache
+def matmul_gflops(dtype: torch.dtype, size: int = 1024, repeats: int = 3) -> float:
+    """CPU matrix products of one number format, in GFLOP/s: the best of a few."""
+    a = torch.randn(size, size).to(dtype)
+    best = float("inf")
+    for _ in range(repeats + 1):
+        start = time.perf_counter()
+        a @ a
+        best = min(best, time.perf_counter() - start)
+    return 2 * size**3 / best / 1e9
+
+
+def keep_freed_memory() -> None:
+    """Let glibc keep the memory of freed tensors for the next ones, in this process.
+
+    By default it returns every large buffer to the kernel, which then has to clear and map pages anew for each
+    activation of each layer: a quarter of the training time on the machine this was written on. Elsewhere than on
+    glibc nothing happens.
+    """
+    libc = ctypes.CDLL(None)
+    if hasattr(libc, "mallopt") and hasattr(libc, "gnu_get_libc_version"):
+        libc.mallopt(M_MMAP_MAX, 0)
+        libc.mallopt(M_TRIM_THRESHOLD, -1)
+        libc.mallopt(M_TOP_PAD, 1 << 28)
+
+
+# Names and numbers of glibc's malloc.h.
+M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX = -1, -2, -4

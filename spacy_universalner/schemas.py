@@ -1,0 +1,89 @@
+"""What the config files may say. Every field is required: the files in configs/ are the one place for defaults."""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError
+from spacy.util import load_config
+
+from .errors import Errors, UniversalNERError
+
+
+class Settings(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class SampleSettings(Settings):
+    max_tokens: PositiveInt = Field(title="Longest passage, in words and punctuation marks")
+    limit: int = Field(ge=0, title="Passages to keep, 0 for all")
+    seed: int = Field(title="Seed of the sample")
+
+
+class FilterSettings(Settings):
+    else_types: list[str] = Field(title="Types that say nothing, dropped whatever their case (paper, section 3.1)")
+
+
+class ConvertSettings(Settings):
+    negatives: Literal["none", "uniform", "frequency"] = Field(title="How types that do not occur are drawn (paper, section 3.2)")
+    negatives_per_positive: float = Field(ge=0, title="Questions answered [] for each question with an answer")
+    dev_share: float = Field(gt=0, lt=1, title="Share of passages held out")
+    seed: int = Field(title="Seed of the split and the negatives")
+
+
+class LoraSettings(Settings):
+    r: PositiveInt = Field(title="Rank")
+    alpha: PositiveInt = Field(title="Scale")
+    dropout: float = Field(ge=0, lt=1, title="Dropout before the adapter")
+
+
+class TrainSettings(Settings):
+    method: Literal["full", "lora"] = Field(title="All weights, or adapters on every linear layer, merged at the end")
+    template: str = Field(title="Conversation template, see prompts.py")
+    epochs: PositiveInt = Field(title="Passes over the conversations")
+    max_minutes: float = Field(gt=0, title="Wall time for the updates; the learning rate reaches its end by then")
+    learning_rate: float = Field(gt=0, title="Peak learning rate")
+    warmup: float = Field(ge=0, lt=1, title="Share of the run in which the rate rises")
+    weight_decay: float = Field(ge=0, title="AdamW weight decay")
+    max_grad_norm: float = Field(gt=0, title="Gradient clipping")
+    step_tokens: PositiveInt = Field(title="Tokens per optimiser step")
+    batch_tokens: PositiveInt = Field(title="Tokens per forward and backward pass, padding included")
+    max_questions: int = Field(ge=0, title="Questions drawn from a conversation each time it is seen, 0 for all")
+    dtype: Literal["auto", "float32", "bfloat16"] = Field(title="Compute type; auto takes the faster one of this machine")
+    dev_conversations: int = Field(ge=0, title="Conversations in the validation loss, 0 for none")
+    dev_evals: int = Field(ge=0, title="How often the validation loss is taken")
+    save_minutes: float = Field(gt=0, title="Minutes between checkpoints")
+    seed: int = Field(title="Seed of everything random")
+    lora: LoraSettings
+
+
+SECTIONS: dict[str, type[Settings]] = {
+    "sample": SampleSettings,
+    "filter": FilterSettings,
+    "convert": ConvertSettings,
+    "train": TrainSettings,
+}
+
+
+def load_settings(path: Path, section: str) -> Settings:
+    """Read one section of a config file.
+
+    path (Path): a file in spaCy's config format.
+    section (str): its section, one of SECTIONS.
+    RETURNS (Settings): the validated settings.
+    RAISES (UniversalNERError): a missing or unreadable file, or every wrong, unknown and missing key at once.
+    """
+    if not path.is_file():
+        raise UniversalNERError(Errors.U001.format(path=path, hint="Name a config file, as in configs/."))
+    try:
+        config = load_config(path)
+    except ValueError as err:
+        raise UniversalNERError(Errors.U011.format(path=path, reason=err)) from err
+    unknown = [f"  [{name}]: unknown section, expected one of {', '.join(SECTIONS)}" for name in config if name not in SECTIONS]
+    try:
+        settings = SECTIONS[section](**config.get(section, {}))
+    except ValidationError as err:
+        problems = [f"  [{section}] {'.'.join(map(str, e['loc']))}: {e['msg']}, got {e['input']!r}" for e in err.errors()]
+        raise UniversalNERError(Errors.U010.format(path=path, problems="\n".join(unknown + problems))) from err
+    if unknown:
+        raise UniversalNERError(Errors.U010.format(path=path, problems="\n".join(unknown)))
+    return settings

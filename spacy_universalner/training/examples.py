@@ -1,0 +1,121 @@
+"""From conversations to rows of ids: which questions, which tokens are learnt, which rows go through the model together."""
+
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+
+from ..encoding import Encoder
+from ..records import Conversation, Query
+
+
+@dataclass(frozen=True)
+class Row:
+    """One conversation as ids.
+
+    id (str): the conversation.
+    ids (tuple): passage, then question, answer and end token, again and again.
+    learnt (tuple): positions of the tokens to be predicted: answers and their end tokens, nothing else.
+    """
+
+    id: str
+    ids: tuple[int, ...]
+    learnt: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Rows padded to one width, on the CPU.
+
+    conversations (tuple): ids of the conversations.
+    ids (Tensor): token ids, (rows, width).
+    mask (Tensor): 1 for tokens, 0 for padding, (rows, width).
+    predict (Tensor): flat positions whose next token is learnt, (n,).
+    targets (Tensor): those next tokens, (n,).
+    """
+
+    conversations: tuple[str, ...]
+    ids: torch.Tensor
+    mask: torch.Tensor
+    predict: torch.Tensor
+    targets: torch.Tensor
+
+    @property
+    def tokens(self) -> int:
+        """Tokens without padding."""
+        return int(self.mask.sum())
+
+
+def make_row(encoder: Encoder, conversation: Conversation, queries: Sequence[Query]) -> Row:
+    """Render and tokenise a conversation with some of its queries, in the order given."""
+    ids = encoder.passage(conversation.text)
+    learnt: list[int] = []
+    for query in queries:
+        exchange = encoder.exchange(query.type, query.mentions)
+        learnt += range(len(ids) + exchange.answer_start, len(ids) + len(exchange.ids))
+        ids += exchange.ids
+    return Row(conversation.id, tuple(ids), tuple(learnt))
+
+
+def draw_queries(conversation: Conversation, *, most: int, rng: random.Random) -> list[Query]:
+    """The questions of a conversation in a new order (as the authors' training code draws it), at most so many."""
+    queries = list(conversation.queries)
+    rng.shuffle(queries)
+    return queries[:most] if most else queries
+
+
+def fit(encoder: Encoder, conversation: Conversation, queries: Sequence[Query], longest: int) -> Row | None:
+    """A row of at most `longest` tokens, whole questions dropped from its end; None if not even one fits."""
+    for count in range(len(queries), 0, -1):
+        row = make_row(encoder, conversation, queries[:count])
+        if len(row.ids) <= longest:
+            return row
+    return None
+
+
+def plan_epoch(
+    rows: Sequence[Row], *, batch_tokens: int, step_tokens: int, rng: random.Random, pool: int = 64
+) -> Iterator[list[list[Row]]]:
+    """Order an epoch: optimiser steps of about `step_tokens` tokens, each of batches of rows of like length.
+
+    Rows are shuffled, then sorted by length within pools, so that padding is small and order stays random.
+
+    batch_tokens (int): tokens of a batch, padding included.
+    YIELDS (list): the batches of one optimiser step.
+    """
+    shuffled = list(rows)
+    rng.shuffle(shuffled)
+    batches: list[list[Row]] = []
+    for start in range(0, len(shuffled), pool):
+        batch: list[Row] = []
+        for row in sorted(shuffled[start : start + pool], key=lambda row: -len(row.ids)):
+            if batch and (len(batch) + 1) * len(batch[0].ids) > batch_tokens:
+                batches.append(batch)
+                batch = []
+            batch.append(row)
+        batches.append(batch)
+    rng.shuffle(batches)
+    step: list[list[Row]] = []
+    tokens = 0
+    for batch in batches:
+        step.append(batch)
+        tokens += sum(len(row.ids) for row in batch)
+        if tokens >= step_tokens:
+            yield step
+            step, tokens = [], 0
+    if step:
+        yield step
+
+
+def collate(rows: Sequence[Row], pad: int) -> Batch:
+    """Pad rows on the right and say where the loss is taken."""
+    width = max(len(row.ids) for row in rows)
+    ids = torch.full((len(rows), width), pad)
+    mask = torch.zeros((len(rows), width), dtype=torch.long)
+    for i, row in enumerate(rows):
+        ids[i, : len(row.ids)] = torch.tensor(row.ids)
+        mask[i, : len(row.ids)] = 1
+    predict = torch.tensor([i * width + position - 1 for i, row in enumerate(rows) for position in row.learnt])
+    targets = torch.tensor([row.ids[position] for row in rows for position in row.learnt])
+    return Batch(tuple(row.id for row in rows), ids, mask, predict, targets)

@@ -1,0 +1,66 @@
+"""AdamW on float32 master weights, whatever the weights of the model are stored in."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+
+
+class MasterAdamW:
+    """AdamW whose updates never round away: half-precision weights are copies of float32 ones kept here.
+
+    At a learning rate of 1e-4 an update is smaller than bfloat16 can add to a weight of 0.1. Weights that are float32
+    already are their own masters.
+
+    parameters (Iterable[Parameter]): those to train.
+    lr (float): learning rate, changed with `set_lr`.
+    weight_decay (float): decoupled weight decay, on matrices only.
+    max_grad_norm (float): gradients are scaled down to this norm.
+    """
+
+    def __init__(self, parameters: Iterable[torch.nn.Parameter], *, lr: float, weight_decay: float, max_grad_norm: float):
+        self.weights = [weight for weight in parameters if weight.requires_grad]
+        self.masters = [self._master(weight) for weight in self.weights]
+        self.max_grad_norm = max_grad_norm
+        groups = [
+            {"params": [m for m in self.masters if m.dim() > 1], "weight_decay": weight_decay},
+            {"params": [m for m in self.masters if m.dim() <= 1], "weight_decay": 0.0},
+        ]
+        self.adamw = torch.optim.AdamW([group for group in groups if group["params"]], lr=lr, fused=True)
+
+    @staticmethod
+    def _master(weight: torch.nn.Parameter) -> torch.Tensor:
+        return weight if weight.dtype == torch.float32 else weight.detach().float()
+
+    def set_lr(self, lr: float) -> None:
+        for group in self.adamw.param_groups:
+            group["lr"] = lr
+
+    @torch.no_grad()
+    def step(self, grad_scale: float) -> float:
+        """Update the weights from their gradients times `grad_scale`, and clear these.
+
+        RETURNS (float): the norm of the gradient before clipping.
+        """
+        for weight, master in zip(self.weights, self.masters, strict=True):
+            grad = weight.grad if weight.grad is not None else torch.zeros_like(weight)
+            weight.grad = None
+            master.grad = grad.float().mul_(grad_scale)
+        norm = torch.nn.utils.clip_grad_norm_(self.masters, self.max_grad_norm)
+        self.adamw.step()
+        self.adamw.zero_grad()
+        for weight, master in zip(self.weights, self.masters, strict=True):
+            if weight is not master:
+                weight.copy_(master)
+        return float(norm)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"masters": self.masters, "adamw": self.adamw.state_dict()}
+
+    @torch.no_grad()
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        for weight, master, saved in zip(self.weights, self.masters, state["masters"], strict=True):
+            master.copy_(saved)
+            if weight is not master:
+                weight.copy_(master)
+        self.adamw.load_state_dict(state["adamw"])

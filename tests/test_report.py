@@ -1,0 +1,269 @@
+import importlib.util
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from spacy_universalner import report
+from spacy_universalner.errors import UniversalNERError
+from spacy_universalner.records import write_json, write_rows
+
+EVIL = "<script>alert(1)</script>"
+INPUTS = {
+    "stages": "metrics/stages",
+    "corpus": "corpus/filter_report.json",
+    "log": "training/log.jsonl",
+    "manifest": "training/student/manifest.json",
+    "dev": "metrics/dev.json",
+    "zero_shot": "metrics/zero_shot.json",
+    "predictions": "metrics/dev_predictions.jsonl",
+}
+REQUIRED = ("corpus", "manifest", "dev")
+OPTIONAL = ("log", "zero_shot", "predictions")
+TEXT = "Grace Hopper (U.S. Navy) wrote A-0 {the first linker} at New York University & Harvard."
+
+
+def scores(f1: float, **more):
+    rates = {f"{kind}_{rate}": f1 for kind in ("span", "string") for rate in ("precision", "recall", "f1")}
+    return {**rates, "sentences": 12, "questions": 34, "lost": 1, "per_type": {}, **more}
+
+
+def spans(*pairs: tuple[str, str]) -> list[list]:
+    return [[TEXT.index(mention), TEXT.index(mention) + len(mention), label] for mention, label in pairs]
+
+
+@pytest.fixture
+def paths(tmp_path: Path) -> dict[str, Path]:
+    """Made-up inputs of a whole run, but for the package stage; hostile where a teacher's words are shown."""
+    paths = {name: tmp_path / path for name, path in INPUTS.items()}
+    facts = {
+        "sample": {"passages": 40},
+        "convert": {"train_conversations": 30, "dev_conversations": 4, "train_questions": 210},
+    }
+    for i, command in enumerate(report.COMMANDS[:-1]):
+        stage = {"stage": command, "seconds": 10.5 + i, "peak_rss_mb": 1200 + i, **facts.get(command, {})}
+        write_json(paths["stages"] / f"{command}.json", stage)
+    type_counts = {"person": 500, EVIL: 60, "a|b": 9, **{f"rare type {i:03}": 1 for i in range(97)}}
+    corpus = {"replies": 40, "records": 34, "mentions": 666, "types": 100, "type_counts": type_counts}
+    corpus["rejected"] = {"not in the text": 7, "not JSON": 2}
+    corpus["examples"] = {
+        "not in the text": [{"passage_id": "p1", "entity": EVIL, "type": "x"}],
+        "not JSON": [{"passage_id": "p2", "entity": "", "type": ""}],
+    }
+    write_json(paths["corpus"], corpus)
+    steps = [{"step": i, "tokens": i * 900, "loss": 2 / (i + 1), "lr": 1e-4, "seconds": i} for i in range(50)]
+    write_rows(paths["log"], [*steps, {"step": 49, "dev_loss": 0.4}])
+    training = {"tokens": 45000, "tokens_per_s": 321.5, "dev_loss": 0.4}
+    manifest = {"base": {"hub": "HuggingFaceTB/SmolLM2-135M"}, "method": "full", "template": "compact"}
+    write_json(paths["manifest"], {**manifest, "files": {"model.safetensors": "ab" * 32}, "training": training})
+    per_type = {
+        name: {"span_f1": 50.0, "string_f1": 55.0, "support": i, "predicted": i + 1}
+        for i, name in enumerate([EVIL, *(f"type {i}" for i in range(25))])
+    }
+    write_json(paths["dev"], scores(61.25, per_type=per_type))
+    write_json(
+        paths["zero_shot"], {"sets": {"movie": scores(30.0), "ai": scores(40.0)}, "mean": scores(35.0), "note": ""}
+    )
+    gold = spans(("Grace Hopper", "person"), ("New York University", "university"), ("New York", "city"))
+    predicted = spans(("Grace Hopper", EVIL), ("York University & Harvard", "place"), ("New York University", "school"))
+    write_rows(
+        paths["predictions"], [{"id": f"d{i}", "text": TEXT, "gold": gold, "predicted": predicted} for i in range(25)]
+    )
+    return paths
+
+
+class Page(HTMLParser):
+    """Collects tags, links and text, and holds that every element is closed."""
+
+    VOID = {"meta", "link", "br"}
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.tags: list[str] = []
+        self.links: list[str] = []
+        self.text = ""
+        self.feed(html)
+        assert not self.open
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        self.links += [value for name, value in attrs if name in ("src", "href", "xlink:href", "srcset", "data")]
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.handle_starttag(tag, attrs)
+        self.handle_endtag(tag)
+
+    def handle_endtag(self, tag):
+        if tag not in self.VOID:
+            assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.text += data
+
+
+def test_page_is_whole_and_needs_nothing_else(paths):
+    html = report.render_html(report.read_run(**paths))
+    page = Page(html)
+    assert page.links and all(link.startswith(("#", "data:,")) for link in page.links)
+    assert not {"script", "iframe", "img", "object"} & set(page.tags)
+    assert not re.search(r"url\((?!#)|@import", html)
+    assert page.tags.count("article") == report.SHOWN
+    assert page.tags.count("svg") == 1
+    assert "rare type 096" in page.text and "rare type 050" not in page.text
+    for shown in ("61.2", "35.0", "1 min 52 s", "not in the text", "the whole reply, p2", "type 24", "53.4"):
+        assert shown in page.text, shown
+
+
+def test_what_a_teacher_wrote_is_escaped(paths):
+    run = report.read_run(**paths)
+    assert EVIL not in report.render_html(run)
+    assert Page(report.render_html(run)).text.count(EVIL) >= 4
+    markdown = report.render_markdown(run)
+    assert EVIL not in markdown and r"\<script>" in markdown
+
+
+@pytest.mark.parametrize(
+    "marks",
+    [
+        [],
+        spans(("Grace Hopper", "person")),
+        spans(("U.S. Navy", "org"), ("U.S.", "country")),
+        spans(("York University", "a"), ("New York", "b"), ("New York University & Harvard", "c")),
+        spans(("New York", "city"), ("New York", "place"), ("New York", "city")),
+        spans((TEXT, "all")),
+        spans(("A-0 {the first linker}", "{label}")),
+        spans(("Harvard", EVIL)),
+    ],
+)
+def test_spans_keep_the_text_and_name_every_entity_once(marks):
+    html = str(report.draw_spans(TEXT, marks))
+    labels = re.findall(r'class="label"[^>]*>([^<]*)<', html)
+    assert sorted(labels) == sorted({(s, e, lb): report.escape(lb) for s, e, lb in marks}.values())
+    without = Page(re.sub(r'<span class="label".*?</span>', "", html))
+    assert "".join(without.text.split()) == "".join(TEXT.split())
+    assert " ".join(without.text.split()) == TEXT
+
+
+def test_segments_cut_at_edges_and_at_spaces_where_long():
+    assert report.cut_segments("one two", [0, 4]) == [0, 4, 7]
+    assert report.cut_segments("one two", [], longest=5) == [0, 4, 7]
+    assert report.cut_segments("one two", [3]) == [0, 3, 4, 7]
+    assert report.cut_segments("", []) == [0]
+
+
+@pytest.mark.parametrize("name", REQUIRED)
+def test_missing_required_input_is_named(paths, name):
+    paths[name].unlink()
+    with pytest.raises(UniversalNERError, match=rf"U001.*{paths[name].name}"):
+        report.read_run(**paths)
+
+
+@pytest.mark.parametrize("gone", [(), *((name,) for name in OPTIONAL), OPTIONAL])
+def test_missing_optional_inputs_are_named(paths, gone):
+    for name in gone:
+        paths[name].unlink()
+    run = report.read_run(**paths)
+    assert run.missing == [str(paths["stages"] / "package.json"), *(str(paths[name]) for name in gone)]
+    page = Page(report.render_html(run))
+    assert all(path in page.text and path in report.render_markdown(run) for path in run.missing)
+    assert ("svg" in page.tags) == ("log" not in gone)
+
+
+def test_no_stage_has_run(paths, tmp_path):
+    run = report.read_run(**{**paths, "stages": tmp_path / "nothing"})
+    assert len(run.missing) == len(report.COMMANDS)
+    assert report.summarize(run)["total_seconds"] == 0
+    assert report.summarize(run)["corpus"]["passages"] == 40
+    assert "annotate" in Page(report.render_html(run)).text
+
+
+def test_empty_corpus_and_log(paths):
+    empty = {"replies": 0, "records": 0, "mentions": 0, "types": 0, "rejected": {}, "examples": {}, "type_counts": {}}
+    write_json(paths["corpus"], empty)
+    write_rows(paths["log"], [])
+    run = report.read_run(**paths)
+    assert "No loss was logged" in report.render_html(run)
+    assert report.render_markdown(run)
+
+
+def test_summary(paths):
+    summary = report.summarize(report.read_run(**paths))
+    assert json.loads(json.dumps(summary)) == summary
+    assert summary["total_seconds"] == sum(summary["stages"].values()) == 112
+    assert summary["peak_rss_mb"]["fetch"] == 1200 and "package" not in summary["stages"]
+    assert summary["corpus"] == {
+        "passages": 40,
+        "records": 34,
+        "mentions": 666,
+        "types": 100,
+        "rejected": 9,
+        "train_conversations": 30,
+        "dev_conversations": 4,
+        "train_questions": 210,
+    }
+    assert summary["dev"] == {"span_f1": 61.25, "string_f1": 61.25, "sentences": 12, "questions": 34}
+    assert set(summary["zero_shot"]["sets"]) == {"movie", "ai"} and summary["zero_shot"]["mean"]["span_f1"] == 35.0
+    assert summary["student"]["method"] == "full" and summary["student"]["tokens"] == 45000
+    assert summary["versions"]["spacy"] and set(report.PACKAGES) < set(summary["versions"])
+
+
+def test_summary_without_zero_shot(paths):
+    write_json(paths["zero_shot"], {"sets": {}, "mean": None, "note": "No data."})
+    run = report.read_run(**paths)
+    assert report.summarize(run)["zero_shot"] == {"sets": {}, "mean": None}
+    assert "No data." in report.render_html(run) and "not measured" in report.render_html(run)
+
+
+def test_commit_outside_a_repository_and_without_git(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
+    assert report.find_commit() is None
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert report.find_commit() is None
+    assert report.find_version("no-such-package-at-all") is None
+
+
+def test_shares_of_head_and_tail():
+    rows = report.tabulate_shares({str(i): 74 if i == 0 else 2 if i < 10 else 0 for i in range(100)}).rows
+    assert [row[1:3] for row in rows] == [(1, 80.4), (9, 19.6), (90, 0.0)]
+    assert report.tabulate_shares({}).rows[0][1:3] == (0, None)
+
+
+def test_markdown_table_aligns_numbers_and_escapes_bars():
+    table = report.Table("T", ("type", "n"), [("a|b\nc", 1200), ("d", None)], "note")
+    assert report.format_markdown(table) == (
+        "## T\n\n| type | n |\n| :--- | ---: |\n| a\\|b c | 1,200 |\n| d | – |\n\nnote"
+    )
+
+
+@pytest.mark.parametrize(
+    "cell, text",
+    [(None, "–"), ("x", "x"), (12345, "12,345"), (0.0, "0.0"), (0.04, "0.04"), (61.25, "61.2"), (1234.5, "1,234.5")],
+)
+def test_cells(cell, text):
+    assert report.format_cell(cell) == text
+
+
+@pytest.mark.parametrize(
+    "seconds, text", [(0, "0.0 s"), (59.94, "1 min 00 s"), (12.34, "12.3 s"), (3725, "1 h 02 min")]
+)
+def test_durations(seconds, text):
+    assert report.format_duration(seconds) == text
+
+
+def test_script_writes_with_its_defaults(paths, tmp_path, monkeypatch):
+    spec = importlib.util.spec_from_file_location("script", Path(__file__).parents[1] / "scripts/report.py")
+    script = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+    monkeypatch.chdir(tmp_path)
+    script.main()
+    assert {path.name for path in (tmp_path / "reports").iterdir()} == {"index.html", "report.md"}
+    assert json.loads((tmp_path / "metrics/summary.json").read_text())["total_seconds"] == 112
+    assert (tmp_path / "metrics/stages/report.json").is_file()
+    script.main()
+    assert json.loads((tmp_path / "metrics/summary.json").read_text())["total_seconds"] == 112
