@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from spacy_universalner.errors import Errors, UniversalNERError
-from spacy_universalner.evaluation.progress import show_progress
+from spacy_universalner.progress import show_progress
 from spacy_universalner.records import Passage, Reply, read_records, write_records
 from spacy_universalner.stage import run, stage
 from spacy_universalner.teacher.annotate import annotate, load_teacher

@@ -1,8 +1,9 @@
 """Turn records into conversations with negative types, and hold out the dev split."""
 
 from pathlib import Path
+from typing import Annotated
 
-import typer
+from typer import Option
 
 from spacy_universalner.corpus.conversations import NegativeSampler, converse, count_types, split
 from spacy_universalner.records import Record, read_records, write_rows
@@ -11,10 +12,10 @@ from spacy_universalner.stage import run, stage
 
 
 def main(
-    records: Path = typer.Option(Path("corpus/records.jsonl"), help="Passages with their mentions"),
-    config: Path = typer.Option(Path("configs/distil.cfg"), help="Settings, section [convert]"),
-    train: Path = typer.Option(Path("corpus/train.jsonl"), help="Conversations to train on, in ShareGPT form"),
-    dev: Path = typer.Option(Path("corpus/dev.jsonl"), help="Conversations held out"),
+    records: Annotated[Path, Option(help="Passages with their mentions")] = Path("corpus/records.jsonl"),
+    config: Annotated[Path, Option(help="Settings, section [convert]")] = Path("configs/distil.cfg"),
+    train: Annotated[Path, Option(help="Conversations to train on, in ShareGPT form")] = Path("corpus/train.jsonl"),
+    dev: Annotated[Path, Option(help="Conversations held out")] = Path("corpus/dev.jsonl"),
 ) -> None:
     """Write one conversation a passage, with a question for each type and for types that do not occur."""
     settings = load_settings(config, "convert")

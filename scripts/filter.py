@@ -1,8 +1,9 @@
 """Keep what a student can learn from: parse and align the replies, drop the rest with a counted reason."""
 
 from pathlib import Path
+from typing import Annotated
 
-import typer
+from typer import Option
 
 from spacy_universalner.corpus.filtering import FilterReport, filter_reply
 from spacy_universalner.errors import Errors, UniversalNERError
@@ -12,10 +13,10 @@ from spacy_universalner.stage import run, stage
 
 
 def main(
-    replies: Path = typer.Option(Path("corpus/replies.jsonl"), help="Raw replies"),
-    config: Path = typer.Option(Path("configs/distil.cfg"), help="Settings, section [filter]"),
-    records: Path = typer.Option(Path("corpus/records.jsonl"), help="Passages with the mentions kept"),
-    report: Path = typer.Option(Path("corpus/filter_report.json"), help="Counts and examples of what was dropped"),
+    replies: Annotated[Path, Option(help="Raw replies")] = Path("corpus/replies.jsonl"),
+    config: Annotated[Path, Option(help="Settings, section [filter]")] = Path("configs/distil.cfg"),
+    records: Annotated[Path, Option(help="Passages with the mentions kept")] = Path("corpus/records.jsonl"),
+    report: Annotated[Path, Option(help="Counts and examples of what was dropped")] = Path("corpus/filter_report.json"),
 ) -> None:
     """Filter the teacher's replies."""
     settings = load_settings(config, "filter")
@@ -30,7 +31,9 @@ def main(
 
     with stage("filter", outputs=[records, report]) as facts:
         if not write_records(records, kept()):
-            raise UniversalNERError(Errors.U004.format(path=records, kind="record", hint=f"Read {counts.replies} replies."))
+            raise UniversalNERError(
+                Errors.U004.format(path=records, kind="record", hint=f"Read {counts.replies} replies.")
+            )
         write_json(report, counts.to_json())
         facts.update(records=counts.records, mentions=counts.mentions, types=len(counts.type_counts))
 

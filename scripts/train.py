@@ -1,8 +1,9 @@
 """Tune the base student on the conversations."""
 
 from pathlib import Path
+from typing import Annotated
 
-import typer
+from typer import Option
 
 from spacy_universalner.errors import Errors, UniversalNERError
 from spacy_universalner.records import read_conversations
@@ -14,11 +15,13 @@ from spacy_universalner.training.trainer import Trainer
 
 
 def main(
-    train: Path = typer.Option(Path("corpus/train.jsonl"), help="Conversations to learn from"),
-    dev: Path = typer.Option(Path("corpus/dev.jsonl"), help="Conversations for the validation loss"),
-    config: Path = typer.Option(Path("configs/train.cfg"), help="Settings, section [train]"),
-    student: Path = typer.Option(Path("training/student"), help="Folder of the tuned student"),
-    device: str = typer.Option("", envvar="SPACY_UNIVERSALNER_DEVICE", help="cpu, cuda, mps; empty: what there is"),
+    train: Annotated[Path, Option(help="Conversations to learn from")] = Path("corpus/train.jsonl"),
+    dev: Annotated[Path, Option(help="Conversations for the validation loss")] = Path("corpus/dev.jsonl"),
+    config: Annotated[Path, Option(help="Settings, section [train]")] = Path("configs/train.cfg"),
+    student: Annotated[Path, Option(help="Folder of the tuned student")] = Path("training/student"),
+    device: Annotated[
+        str, Option(envvar="SPACY_UNIVERSALNER_DEVICE", help="cpu, cuda, mps; empty: what there is")
+    ] = "",
 ) -> None:
     """Train, or go on where a killed run stopped; the same command does both."""
     settings = load_settings(config, "train")

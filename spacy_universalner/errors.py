@@ -24,7 +24,10 @@ class Errors(metaclass=_Coded):
     )
     U003 = "{path}, line {line}: expected a {kind} with the fields {expected}, got the fields {got}."
     U004 = "{path} is empty, expected at least one {kind}. {hint}"
-    U005 = "{path}: sha256 is {got}, expected {expected}. The file is damaged or another version: delete it and fetch it again."
+    U005 = (
+        "{path}: sha256 is {got}, expected {expected}. The file is damaged or another version: delete it and fetch it "
+        "again."
+    )
     U006 = "{path}, line {line}: the {kind} id {id!r} was used before. Ids must be unique."
     U007 = "{path}, line {line}: the field {field!r} of a document must be {expected}, got {got}."
     U008 = "{name} must be at least 1, got {got}."
@@ -37,19 +40,19 @@ class Errors(metaclass=_Coded):
     # teacher
     U030 = (
         "No recorded reply for the messages that end in {end!r} (key {key}…) among the {count} replies of {path}. Only "
-        "the passages that were recorded can be replayed, unchanged. To label your own text, configure a real teacher: a "
-        "chat model registered in @llm_models, as in the comment in configs/teacher.cfg."
+        "the passages that were recorded can be replayed, unchanged. To label your own text, configure a real teacher: "
+        "a chat model registered in @llm_models, as in the comment in configs/teacher.cfg."
     )
     U031 = (
-        "{path}: the replies were recorded for prompt {got}…, the configured task asks prompt {expected}…. Use the task "
-        "they were recorded with, or a reply file of this prompt."
+        "{path}: the replies were recorded for prompt {got}…, the configured task asks prompt {expected}…. Use the "
+        "task they were recorded with, or a reply file of this prompt."
     )
     U032 = "{path}, line {line}: the key does not belong to the messages of this line (sha256 {expected}…, got {got}…)."
     U033 = "The pipeline {pipes} has no `llm` component with the task {task}. Add one as configs/teacher.cfg does."
     # labels and documents
     U040 = (
-        "universal_ner has no labels. Name some: nlp.add_pipe('universal_ner', config={{'labels': ['person', 'city']}}), "
-        "or nlp.get_pipe('universal_ner').add_label('person')."
+        "universal_ner has no labels. Name some: nlp.add_pipe('universal_ner', config={{'labels': ['person', 'city']}}), or "
+        "nlp.get_pipe('universal_ner').add_label('person')."
     )
     U041 = "Label {label!r} occurs {count} times in labels {labels}. List each label once."
     U042 = "Label {label!r} is not usable: {reason}. Expected one line of visible text, like 'person'."
@@ -75,7 +78,10 @@ class Errors(metaclass=_Coded):
     )
     # training
     U070 = "The loss is {loss} at step {step} (conversations {ids}). Lower the learning rate or look at these conversations."
-    U071 = "No conversation to train on in {path}: {count} read, {empty} without a question, {long} longer than {limit} tokens."
+    U071 = (
+        "No conversation to train on in {path}: {count} read, {empty} without a question, {long} longer than {limit} "
+        "tokens."
+    )
     # evaluation
     U080 = (
         "{path}: not found; data set {name!r} needs the file {file}. Point vars.benchmark_data at a folder laid out as "
@@ -90,7 +96,3 @@ class Errors(metaclass=_Coded):
     U084 = "Example {id!r}: expected one prediction for each of the types {expected}, in order, got {got}."
     # stages
     U090 = "Stage {stage} ended without writing {path}."
-
-
-class Warnings(metaclass=_Coded):
-    U101 = "{count} of {total} answers could not be placed in their text or read as a list; see doc.user_data['universal_ner']."

@@ -55,8 +55,8 @@ TYPE_V1 = TeacherPrompt(
     name="type.v1",
     system="You are a helpful information extraction system.",
     user=(
-        "Given a passage, your task is to extract all entities and identify their entity types. The output should be in a "
-        'list of tuples of the following format: [("entity 1", "type of entity 1"), ... ].\n\nPassage: {passage}'
+        "Given a passage, your task is to extract all entities and identify their entity types. The output should be in "
+        'a list of tuples of the following format: [("entity 1", "type of entity 1"), ... ].\n\nPassage: {passage}'
     ),
 )
 TEACHER_PROMPTS = {prompt.name: prompt for prompt in (TYPE_V1,)}
@@ -101,8 +101,8 @@ class Template:
         write_json(folder / TEMPLATE_FILE, asdict(self))
 
 
-# Figure 2 of the paper in the text form of the authors' inference code (universal-ner/universal-ner, src/conversation.py),
-# with the end token of the student's own tokenizer in place of LLaMA's.
+# Figure 2 of the paper in the text form of the authors' inference code (universal-ner/universal-ner:
+# src/conversation.py), with the end token of the student's own tokenizer in place of LLaMA's.
 PLAIN_V1 = Template(
     name="plain.v1",
     opening=(

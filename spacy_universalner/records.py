@@ -95,7 +95,7 @@ class Conversation:
         turns = [("human", f"Text: {self.text}"), ("gpt", "I've read this text.")]
         for query in self.queries:
             turns.append(("human", f"What describes {query.type} in the text?"))
-            turns.append(("gpt", json.dumps(query.mentions, ensure_ascii=False)))
+            turns.append(("gpt", json.dumps(query.mentions)))  # in ASCII, as the released answers are
         return {"id": self.id, "conversations": [{"from": who, "value": value} for who, value in turns]}
 
 
@@ -107,20 +107,20 @@ class Prediction:
     mentions (tuple): the surface forms answered, as the student wrote them.
     spans (tuple): (start, end) character offsets of the mentions in the text.
     lost (tuple): the mentions that stand nowhere in the text.
+    complete (bool): False if an answer was cut off or was no list.
     """
 
     type: str
     mentions: tuple[str, ...] = ()
     spans: tuple[tuple[int, int], ...] = ()
     lost: tuple[str, ...] = ()
+    complete: bool = True
 
 
 R = TypeVar("R", Passage, Reply, Record)
 
 
-def read_rows(
-    path: Path, hint: str = "Run the stage that writes it first."
-) -> Iterator[tuple[int, dict[str, Any]]]:
+def read_rows(path: Path, hint: str = "Run the stage that writes it first.") -> Iterator[tuple[int, dict[str, Any]]]:
     """Stream the objects of a JSONL file with their line numbers.
 
     RAISES (UniversalNERError): no such file, or a line that is no JSON object (a truncated file ends in one).
@@ -166,7 +166,7 @@ def read_records(path: Path, kind: type[R]) -> Iterator[R]:
 def read_conversations(path: Path) -> Iterator[Conversation]:
     """Stream conversations from a ShareGPT file (one object a line), ours or the released one.
 
-    RAISES (UniversalNERError): a missing file, a bad line, or turns that are not a text followed by questions and lists.
+    RAISES (UniversalNERError): a missing file, a bad line, turns that are not a text followed by questions and lists.
     """
     for number, row in read_rows(path):
         try:
@@ -191,11 +191,14 @@ def atomic_write(path: Path) -> Iterator[TextIO]:
     """Open a file that appears under its name only when it is whole."""
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f"{path.name}.part")
-    with part.open("w", encoding="utf8") as file:
-        yield file
-        file.flush()
-        os.fsync(file.fileno())
-    part.replace(path)
+    try:
+        with part.open("w", encoding="utf8") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def write_rows(path: Path, rows: Iterable[dict[str, Any]]) -> int:

@@ -24,7 +24,9 @@ class FilterSettings(Settings):
 
 
 class ConvertSettings(Settings):
-    negatives: Literal["none", "uniform", "frequency"] = Field(title="How types that do not occur are drawn (paper, section 3.2)")
+    negatives: Literal["none", "uniform", "frequency"] = Field(
+        title="How types that do not occur are drawn (paper, section 3.2)"
+    )
     negatives_per_positive: float = Field(ge=0, title="Questions answered [] for each question with an answer")
     dev_share: float = Field(gt=0, lt=1, title="Share of passages held out")
     seed: int = Field(title="Seed of the split and the negatives")
@@ -48,7 +50,9 @@ class TrainSettings(Settings):
     step_tokens: PositiveInt = Field(title="Tokens per optimiser step")
     batch_tokens: PositiveInt = Field(title="Tokens per forward and backward pass, padding included")
     max_questions: int = Field(ge=0, title="Questions drawn from a conversation each time it is seen, 0 for all")
-    dtype: Literal["auto", "float32", "bfloat16"] = Field(title="Compute type; auto takes the faster one of this machine")
+    dtype: Literal["auto", "float32", "bfloat16"] = Field(
+        title="Compute type; auto takes the faster one of this machine"
+    )
     dev_conversations: int = Field(ge=0, title="Conversations in the validation loss, 0 for none")
     dev_evals: int = Field(ge=0, title="How often the validation loss is taken")
     save_minutes: float = Field(gt=0, title="Minutes between checkpoints")
@@ -78,11 +82,15 @@ def load_settings(path: Path, section: str) -> Settings:
         config = load_config(path)
     except ValueError as err:
         raise UniversalNERError(Errors.U011.format(path=path, reason=err)) from err
-    unknown = [f"  [{name}]: unknown section, expected one of {', '.join(SECTIONS)}" for name in config if name not in SECTIONS]
+    unknown = [
+        f"  [{name}]: unknown section, expected one of {', '.join(SECTIONS)}" for name in config if name not in SECTIONS
+    ]
     try:
         settings = SECTIONS[section](**config.get(section, {}))
     except ValidationError as err:
-        problems = [f"  [{section}] {'.'.join(map(str, e['loc']))}: {e['msg']}, got {e['input']!r}" for e in err.errors()]
+        problems = [
+            f"  [{section}] {'.'.join(map(str, e['loc']))}: {e['msg']}, got {e['input']!r}" for e in err.errors()
+        ]
         raise UniversalNERError(Errors.U010.format(path=path, problems="\n".join(unknown + problems))) from err
     if unknown:
         raise UniversalNERError(Errors.U010.format(path=path, problems="\n".join(unknown)))

@@ -36,7 +36,10 @@ def stage(name: str, outputs: Sequence[Path], folder: Path = STAGES) -> Iterator
     seconds = round(time.perf_counter() - start, 2)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
     write_json(folder / f"{name}.json", {"stage": name, "seconds": seconds, "peak_rss_mb": peak, **facts})
-    msg.good(f"{name}: {seconds:.1f} s, {peak} MB", ", ".join(f"{k} {v}" for k, v in facts.items() if not isinstance(v, dict)))
+    msg.good(
+        f"{name}: {seconds:.1f} s, {peak} MB",
+        ", ".join(f"{k} {v}" for k, v in facts.items() if not isinstance(v, dict)),
+    )
 
 
 def run(main: Callable[..., None]) -> None:

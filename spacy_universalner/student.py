@@ -22,7 +22,9 @@ def write_manifest(folder: Path, facts: Mapping[str, Any]) -> dict[str, Any]:
 
     RETURNS (dict): what was written to manifest.json.
     """
-    files = {path.name: sha256_file(path) for path in sorted(folder.iterdir()) if path.is_file() and path.name != MANIFEST}
+    files = {
+        path.name: sha256_file(path) for path in sorted(folder.iterdir()) if path.is_file() and path.name != MANIFEST
+    }
     manifest = {**facts, "files": files}
     write_json(folder / MANIFEST, manifest)
     return manifest
@@ -35,13 +37,17 @@ def check_manifest(folder: Path, required: tuple[str, ...] = REQUIRED) -> dict[s
     """
     if not (folder / MANIFEST).is_file():
         reason = f"it has no {MANIFEST}" if folder.is_dir() else "there is no such directory"
-        raise UniversalNERError(Errors.U051.format(path=folder, reason=reason, expected=", ".join((MANIFEST, *required))))
+        raise UniversalNERError(
+            Errors.U051.format(path=folder, reason=reason, expected=", ".join((MANIFEST, *required)))
+        )
     manifest = read_json(folder / MANIFEST)
     files = manifest.get("files", {})
     missing = [name for name in {*files, *required} if not (folder / name).is_file() or name not in files]
     if missing:
         reason = f"{', '.join(sorted(missing))} missing or not in the manifest"
-        raise UniversalNERError(Errors.U051.format(path=folder, reason=reason, expected=", ".join((MANIFEST, *required))))
+        raise UniversalNERError(
+            Errors.U051.format(path=folder, reason=reason, expected=", ".join((MANIFEST, *required)))
+        )
     for name, expected in files.items():
         got = sha256_file(folder / name)
         if got != expected:

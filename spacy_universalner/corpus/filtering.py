@@ -45,7 +45,9 @@ class FilterReport:
             self.rejected[rejection.reason] += 1
             examples = self.examples.setdefault(rejection.reason, [])
             if len(examples) < max_examples:
-                examples.append({"passage_id": rejection.passage_id, "entity": rejection.entity, "type": rejection.type})
+                examples.append(
+                    {"passage_id": rejection.passage_id, "entity": rejection.entity, "type": rejection.type}
+                )
 
     def to_json(self) -> dict[str, Any]:
         return {

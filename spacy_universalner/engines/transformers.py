@@ -65,7 +65,7 @@ class TransformersEngine:
 
     @property
     def student(self) -> Student:
-        """The loaded student. RAISES (UniversalNERError): none named or found, or its files do not match its manifest."""
+        """The loaded student. RAISES (UniversalNERError): none named or found, or files other than its manifest says."""
         if self._student is None:
             self._student = load_student(find_student(self.model), device=self.device, dtype=self.dtype)
         return self._student
@@ -93,7 +93,7 @@ class TransformersEngine:
         return answers
 
     def _batches(self, groups: Sequence[Group]) -> Iterator[list[Group]]:
-        """Passages of like length together, as many as the cache may hold; one with too many questions is taken apart."""
+        """Passages of like length together, as many as the cache may hold; one with too many questions is cut up."""
         batch: list[Group] = []
         rows = 0
         for group in sorted(groups, key=lambda group: -group.width):
@@ -148,7 +148,9 @@ class TransformersEngine:
         for i, ids in zip(owners, generated, strict=True):
             batch[i].answers.append(ids)
 
-    def _forward(self, ids: torch.Tensor, mask: torch.Tensor, position: torch.Tensor, cache: DynamicCache) -> torch.Tensor:
+    def _forward(
+        self, ids: torch.Tensor, mask: torch.Tensor, position: torch.Tensor, cache: DynamicCache
+    ) -> torch.Tensor:
         output = self.student.model.model(
             input_ids=ids, attention_mask=mask, position_ids=position, past_key_values=cache, use_cache=True
         )

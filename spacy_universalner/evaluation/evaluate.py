@@ -3,9 +3,9 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+from ..progress import show_progress
 from ..records import Prediction
 from .metrics import mean, score
-from .progress import show_progress
 from .readers import Example
 
 Predict = Callable[[list[str], list[list[str]]], list[list[Prediction]]]

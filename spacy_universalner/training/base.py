@@ -117,7 +117,8 @@ def _work_folder(target: Path) -> Iterator[Path]:
 def _from_hub(base: Base, work: Path, timeout: float) -> str:
     """Download the weights at the revision the hub names, checked against the sha256 sums it lists.
 
-    Plain HTTP of the standard library: the hub client's exceptions are those of an HTTP library that changes with its version.
+    Plain HTTP of the standard library: the hub client's exceptions are those of an HTTP library that changes with its
+    version.
     """
     endpoint = os.environ.get("HF_ENDPOINT", "https://huggingface.co").rstrip("/")
     target = work / "weights"
@@ -179,8 +180,9 @@ def _convert(weights: Path, target: Path) -> None:
     )
     model.save_pretrained(target)
     tokenizer = AutoTokenizer.from_pretrained(weights.parent, gguf_file=weights.name)
+    backend = tokenizer.backend_tokenizer
     digits = pre_tokenizers.Digits(individual_digits=True)
-    tokenizer.backend_tokenizer.pre_tokenizer = pre_tokenizers.Sequence([digits, tokenizer.backend_tokenizer.pre_tokenizer])
+    backend.pre_tokenizer = pre_tokenizers.Sequence([digits, backend.pre_tokenizer])
     tokenizer.save_pretrained(target)
 
 

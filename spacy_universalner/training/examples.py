@@ -1,4 +1,4 @@
-"""From conversations to rows of ids: which questions, which tokens are learnt, which rows go through the model together."""
+"""From conversations to rows of ids: which questions, which tokens are learnt, which rows go together."""
 
 import random
 from collections.abc import Iterator, Sequence

@@ -18,7 +18,9 @@ class MasterAdamW:
     max_grad_norm (float): gradients are scaled down to this norm.
     """
 
-    def __init__(self, parameters: Iterable[torch.nn.Parameter], *, lr: float, weight_decay: float, max_grad_norm: float):
+    def __init__(
+        self, parameters: Iterable[torch.nn.Parameter], *, lr: float, weight_decay: float, max_grad_norm: float
+    ):
         self.weights = [weight for weight in parameters if weight.requires_grad]
         self.masters = [self._master(weight) for weight in self.weights]
         self.max_grad_norm = max_grad_norm

@@ -22,9 +22,9 @@ from ..encoding import Encoder
 from ..errors import Errors, UniversalNERError
 from ..hardware import keep_freed_memory, pick_device, pick_dtype
 from ..prompts import get_template
-from ..records import Conversation, sha256_json
+from ..records import Conversation, read_json, sha256_json
 from ..schemas import TrainSettings
-from ..student import read_json, write_manifest
+from ..student import MANIFEST, write_manifest
 from .examples import Batch, Row, collate, draw_queries, fit, plan_epoch
 from .optimizer import MasterAdamW
 
@@ -77,7 +77,7 @@ class Trainer:
             weight_decay=settings.weight_decay,
             max_grad_norm=settings.max_grad_norm,
         )
-        self.base = read_json(base / "manifest.json")
+        self.base = read_json(base / MANIFEST)
         self.context = int(self.model.config.max_position_embeddings)
         self.steps = self._plan(train)
         self.dev = self._batches(dev[: settings.dev_conversations])
@@ -117,14 +117,16 @@ class Trainer:
             rows = [fit(self.encoder, c, queries, self.context) for c, queries in drawn]
             usable = [row for row in rows if row is not None]
             self.skipped = len(rows) - len(usable)
-            steps += plan_epoch(
-                usable, batch_tokens=settings.batch_tokens, step_tokens=settings.step_tokens, rng=rng
-            )
+            steps += plan_epoch(usable, batch_tokens=settings.batch_tokens, step_tokens=settings.step_tokens, rng=rng)
         if not steps:
             empty = sum(not c.queries for c in train)
             raise UniversalNERError(
                 Errors.U071.format(
-                    path="the training conversations", count=len(train), empty=empty, long=len(train) - empty, limit=self.context
+                    path="the training conversations",
+                    count=len(train),
+                    empty=empty,
+                    long=len(train) - empty,
+                    limit=self.context,
                 )
             )
         return steps

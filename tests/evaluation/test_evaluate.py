@@ -6,8 +6,8 @@ from types import SimpleNamespace
 import pytest
 import spacy
 
+from spacy_universalner import progress
 from spacy_universalner.align import place
-from spacy_universalner.evaluation import progress
 from spacy_universalner.evaluation.datasets import TOKEN_TAG, DataSet
 from spacy_universalner.evaluation.evaluate import evaluate, evaluate_sets, prediction_rows
 from spacy_universalner.evaluation.readers import Example, load
