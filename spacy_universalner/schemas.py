@@ -1,5 +1,6 @@
 """What the config files may say. Every field is required: the files in configs/ are the one place for defaults."""
 
+import configparser
 from pathlib import Path
 from typing import Literal
 
@@ -41,6 +42,10 @@ class LoraSettings(Settings):
 class TrainSettings(Settings):
     method: Literal["full", "lora"] = Field(title="All weights, or adapters on every linear layer, merged at the end")
     template: str = Field(title="Conversation template, see prompts.py")
+    questions: Literal["isolated", "multi-turn"] = Field(
+        title="Each question sees the passage and itself, as inference asks it; or all before it, as the authors train"
+    )
+    frozen_layers: int = Field(ge=0, title="Lowest layers left as they are, embeddings included if any; saves time")
     epochs: PositiveInt = Field(title="Passes over the conversations")
     max_minutes: float = Field(gt=0, title="Wall time for the updates; the learning rate reaches its end by then")
     learning_rate: float = Field(gt=0, title="Peak learning rate")
@@ -80,7 +85,7 @@ def load_settings(path: Path, section: str) -> Settings:
         raise UniversalNERError(Errors.U001.format(path=path, hint="Name a config file, as in configs/."))
     try:
         config = load_config(path)
-    except ValueError as err:
+    except (ValueError, configparser.Error) as err:  # a key given twice is no ValueError
         raise UniversalNERError(Errors.U011.format(path=path, reason=err)) from err
     unknown = [
         f"  [{name}]: unknown section, expected one of {', '.join(SECTIONS)}" for name in config if name not in SECTIONS

@@ -1,9 +1,10 @@
-"""What every script does around its stage: time it, check that it wrote what it promised, report errors as sentences."""
+"""What every script does around its stage: time it, check that it wrote its outputs, report errors as sentences."""
 
 import resource
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import wraps
 from pathlib import Path
 from typing import Any
 
@@ -23,15 +24,16 @@ def stage(name: str, outputs: Sequence[Path], folder: Path = STAGES) -> Iterator
     Weasel never looks whether declared outputs exist: it would skip a stage that did not write them, so this does.
 
     name (str): the project command.
-    outputs (Sequence[Path]): what the stage must have written.
+    outputs (Sequence[Path]): the files the stage must write; one left by an earlier run does not count.
     YIELDS (dict): put facts worth reporting in it (counts, rates).
-    RAISES (UniversalNERError): an output is missing at the end.
+    RAISES (UniversalNERError): an output was not written.
     """
     facts: dict[str, Any] = {}
     start = time.perf_counter()
+    before = {path: _stamp(path) for path in outputs}
     yield facts
     for path in outputs:
-        if not path.exists():
+        if _stamp(path) in (None, before[path]):
             raise UniversalNERError(Errors.U090.format(stage=name, path=path))
     seconds = round(time.perf_counter() - start, 2)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
@@ -42,15 +44,24 @@ def stage(name: str, outputs: Sequence[Path], folder: Path = STAGES) -> Iterator
     )
 
 
+def _stamp(path: Path) -> tuple[int, int] | None:
+    """What changes when a file is written again; None if there is no file."""
+    if not path.exists():
+        return None
+    status = path.stat()
+    return status.st_ino, status.st_mtime_ns
+
+
 def run(main: Callable[..., None]) -> None:
     """Run a script's function as a command line; our own errors end it with a sentence and exit code 1."""
 
-    def command() -> None:
+    @wraps(main)
+    def command(*args: Any, **kwargs: Any) -> None:
         try:
-            app(standalone_mode=False)
+            main(*args, **kwargs)
         except UniversalNERError as err:
             msg.fail("Stopped", str(err), exits=1)
 
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-    app.command()(main)
-    command()
+    app.command()(command)
+    app()

@@ -56,8 +56,10 @@ def check_manifest(folder: Path, required: tuple[str, ...] = REQUIRED) -> dict[s
 
 
 def copy_student(source: Path, target: Path) -> None:
-    """Copy the files of a student that its manifest lists, verified."""
+    """Copy the files of a student that its manifest lists, verified. Nothing to copy where it is in place already."""
     manifest = check_manifest(source)
+    if target.resolve() == source.resolve():
+        return
     target.mkdir(parents=True, exist_ok=True)
     for name in (*manifest["files"], MANIFEST):
         shutil.copyfile(source / name, target / name)
@@ -71,13 +73,13 @@ def find_student(model: str | None) -> Path:
     named = model or os.environ.get(VARIABLE)
     if named:
         return Path(named)
-    installed = [path for point in entry_points(group="spacy_models") for path in _students_of(point.value)]
+    installed = [path for point in entry_points(group="spacy_models") for path in _students_of(point.module)]
     if not installed:
         raise UniversalNERError(Errors.U050.format(variable=VARIABLE))
     return installed[0]
 
 
-def _students_of(package: str) -> list[Path]:
-    spec = find_spec(package)
+def _students_of(module: str) -> list[Path]:
+    spec = find_spec(module.partition(".")[0])
     folders = list(spec.submodule_search_locations or []) if spec else []
     return [path.parent for folder in folders for path in sorted(Path(folder).glob(f"*/*/student/{MANIFEST}"))]

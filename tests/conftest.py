@@ -1,16 +1,57 @@
 """Fixtures: a tiny real LLaMA with a real byte-level tokenizer, and the base student where it has been fetched."""
 
+import shutil
 from pathlib import Path
 
 import pytest
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from spacy_universalner.prompts import PLAIN_V1
+from spacy_universalner.records import Conversation, Query
+from spacy_universalner.schemas import TrainSettings
 from spacy_universalner.student import MANIFEST, write_manifest
 from spacy_universalner.training.base import SMOLLM2, cache_folder
 
 ROOT = Path(__file__).parents[1]
 SPECIAL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
+CONVERSATIONS = (
+    Conversation(
+        "a",
+        "Ada met Grace in Paris.",
+        (Query("person", ("Ada", "Grace")), Query("city", ("Paris",)), Query("date", ())),
+    ),
+    Conversation(
+        "b", "Bob left Rome in May.", (Query("person", ("Bob",)), Query("city", ("Rome",)), Query("date", ("May",)))
+    ),
+    Conversation("c", "It rained.", (Query("person", ()), Query("city", ()), Query("date", ()))),
+    Conversation("d", "Grace saw Oslo and Bonn.", (Query("person", ("Grace",)), Query("city", ("Oslo", "Bonn")))),
+)
+SETTINGS = {
+    "method": "full",
+    "template": "plain.v1",
+    "questions": "isolated",
+    "frozen_layers": 0,
+    "epochs": 3,
+    "max_minutes": 60,
+    "learning_rate": 1e-2,
+    "warmup": 0.1,
+    "weight_decay": 0.0,
+    "max_grad_norm": 1.0,
+    "step_tokens": 150,
+    "batch_tokens": 300,
+    "max_questions": 0,
+    "dtype": "float32",
+    "dev_conversations": 0,
+    "dev_evals": 0,
+    "save_minutes": 60,
+    "seed": 0,
+    "lora": {"r": 4, "alpha": 8, "dropout": 0.0},
+}
+
+
+def make_settings(**changes) -> TrainSettings:
+    """Settings of a run of a second on the tiny base, but for the changes."""
+    return TrainSettings(**{**SETTINGS, **changes})
 
 
 def make_tiny_base(folder: Path, *, seed: int = 0, context: int = 512) -> Path:
@@ -63,9 +104,34 @@ def tiny_student(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def tuned_student(tiny_base, tmp_path_factory) -> Path:
+    """A tiny student that has learnt CONVERSATIONS by heart; treat it as read-only."""
+    from spacy_universalner.training.trainer import Trainer
+
+    folder = tmp_path_factory.mktemp("tuned")
+    settings = make_settings(epochs=120, learning_rate=1e-2, step_tokens=10000, batch_tokens=10000)
+    trainer = Trainer(tiny_base, CONVERSATIONS, [], settings=settings, work=folder / "work", device="cpu")
+    trainer.save(folder / "student", trainer.run())
+    return folder / "student"
+
+
+@pytest.fixture(scope="session")
 def base() -> Path:
     """The real base student, fetched by the set-up (`python scripts/fetch.py`, as in the README)."""
     folder = cache_folder() / SMOLLM2.name
     if not (folder / MANIFEST).is_file():
         pytest.fail("The base student is not in the cache: run `python scripts/fetch.py` first, as the README says.")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def real_student(base, tmp_path_factory) -> Path:
+    """The tuned student of this repository if it has been trained, else the base with a template; read-only."""
+    trained = ROOT / "training" / "student"
+    if (trained / MANIFEST).is_file():
+        return trained
+    folder = tmp_path_factory.mktemp("real") / "student"
+    shutil.copytree(base, folder)
+    PLAIN_V1.save(folder)
+    write_manifest(folder, {"base": {"name": SMOLLM2.name}, "method": "none", "template": PLAIN_V1.name})
     return folder

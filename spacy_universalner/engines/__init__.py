@@ -1,5 +1,7 @@
 """The engines a pipeline's config can name. Each module imports its heavy library when it is first used."""
 
+from typing import Literal
+
 from ..registry import Engine, spacy
 
 
@@ -7,7 +9,7 @@ from ..registry import Engine, spacy
 def make_transformers_engine(
     model: str | None = None,
     device: str | None = None,
-    dtype: str = "auto",
+    dtype: Literal["auto", "float32", "bfloat16"] = "auto",
     batch_tokens: int = 16384,
     max_new_tokens: int = 256,
 ) -> Engine:

@@ -61,11 +61,20 @@ class TransformersEngine:
         self.dtype = dtype
         self.batch_tokens = batch_tokens
         self.max_new_tokens = max_new_tokens
+
+    @property
+    def model(self) -> str | None:
+        """Directory of the student. Naming another one lets go of what was loaded."""
+        return self._model
+
+    @model.setter
+    def model(self, model: str | None) -> None:
+        self._model = model
         self._student: Student | None = None
 
     @property
     def student(self) -> Student:
-        """The loaded student. RAISES (UniversalNERError): none named or found, or files other than its manifest says."""
+        """The loaded student. RAISES (UniversalNERError): none named or found, or not as its manifest says."""
         if self._student is None:
             self._student = load_student(find_student(self.model), device=self.device, dtype=self.dtype)
         return self._student

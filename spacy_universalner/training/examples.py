@@ -3,6 +3,7 @@
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 
@@ -17,11 +18,13 @@ class Row:
     id (str): the conversation.
     ids (tuple): passage, then question, answer and end token, again and again.
     learnt (tuple): positions of the tokens to be predicted: answers and their end tokens, nothing else.
+    starts (tuple): where each question starts in ids; the first one is the length of the passage.
     """
 
     id: str
     ids: tuple[int, ...]
     learnt: tuple[int, ...]
+    starts: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -30,32 +33,33 @@ class Batch:
 
     conversations (tuple): ids of the conversations.
     ids (Tensor): token ids, (rows, width).
-    mask (Tensor): 1 for tokens, 0 for padding, (rows, width).
+    positions (Tensor): place of each token in what it can see, (rows, width).
+    mask (Tensor): True where a token (second last dimension) sees another, (rows, 1, width, width).
+    tokens (int): tokens without padding.
     predict (Tensor): flat positions whose next token is learnt, (n,).
     targets (Tensor): those next tokens, (n,).
     """
 
     conversations: tuple[str, ...]
     ids: torch.Tensor
+    positions: torch.Tensor
     mask: torch.Tensor
+    tokens: int
     predict: torch.Tensor
     targets: torch.Tensor
-
-    @property
-    def tokens(self) -> int:
-        """Tokens without padding."""
-        return int(self.mask.sum())
 
 
 def make_row(encoder: Encoder, conversation: Conversation, queries: Sequence[Query]) -> Row:
     """Render and tokenise a conversation with some of its queries, in the order given."""
     ids = encoder.passage(conversation.text)
     learnt: list[int] = []
+    starts: list[int] = []
     for query in queries:
         exchange = encoder.exchange(query.type, query.mentions)
+        starts.append(len(ids))
         learnt += range(len(ids) + exchange.answer_start, len(ids) + len(exchange.ids))
         ids += exchange.ids
-    return Row(conversation.id, tuple(ids), tuple(learnt))
+    return Row(conversation.id, tuple(ids), tuple(learnt), tuple(starts))
 
 
 def draw_queries(conversation: Conversation, *, most: int, rng: random.Random) -> list[Query]:
@@ -108,14 +112,26 @@ def plan_epoch(
         yield step
 
 
-def collate(rows: Sequence[Row], pad: int) -> Batch:
-    """Pad rows on the right and say where the loss is taken."""
+def collate(rows: Sequence[Row], pad: int, *, isolated: bool) -> Batch:
+    """Pad rows on the right, and say what each token sees and where the loss is taken.
+
+    isolated (bool): each question sees the passage and itself, as it will be asked; its positions go on from the
+        passage. Otherwise it sees all before it, as in the authors' training code.
+    """
     width = max(len(row.ids) for row in rows)
     ids = torch.full((len(rows), width), pad)
-    mask = torch.zeros((len(rows), width), dtype=torch.long)
+    positions = torch.arange(width).repeat(len(rows), 1)
+    part = torch.zeros((len(rows), width), dtype=torch.long)
     for i, row in enumerate(rows):
         ids[i, : len(row.ids)] = torch.tensor(row.ids)
-        mask[i, : len(row.ids)] = 1
+        part[i, len(row.ids) :] = -1
+        if isolated:
+            for number, (start, end) in enumerate(pairwise((*row.starts, len(row.ids))), 1):
+                part[i, start:end] = number
+                positions[i, start:end] -= start - row.starts[0]
+    same = part[:, :, None] == part[:, None, :]
+    seen = same | ((part[:, None, :] == 0) & (part[:, :, None] > 0))
+    mask = (seen & torch.ones(width, width, dtype=torch.bool).tril())[:, None]
     predict = torch.tensor([i * width + position - 1 for i, row in enumerate(rows) for position in row.learnt])
     targets = torch.tensor([row.ids[position] for row in rows for position in row.learnt])
-    return Batch(tuple(row.id for row in rows), ids, mask, predict, targets)
+    return Batch(tuple(row.id for row in rows), ids, positions, mask, int((part >= 0).sum()), predict, targets)

@@ -71,6 +71,7 @@ class Trainer:
         self.template = get_template(settings.template)
         self.encoder = Encoder(self.tokenizer, self.template)
         self.model = self._load(base)
+        self._freeze(settings.frozen_layers)
         self.optimizer = MasterAdamW(
             self.model.parameters(),
             lr=settings.learning_rate,
@@ -101,6 +102,13 @@ class Trainer:
             )
             model = get_peft_model(model, config)
         return model.train()
+
+    def _freeze(self, count: int) -> None:
+        """Leave the lowest layers as they are, and the embeddings below them: no gradient is needed down there."""
+        if count:
+            self.causal_lm.model.embed_tokens.requires_grad_(False)
+        for layer in self.causal_lm.model.layers[:count]:
+            layer.requires_grad_(False)
 
     @property
     def causal_lm(self) -> Any:
@@ -135,7 +143,7 @@ class Trainer:
         rng = random.Random(self.settings.seed)
         drawn = [(c, draw_queries(c, most=self.settings.max_questions, rng=rng)) for c in conversations]
         rows = [row for c, queries in drawn if (row := fit(self.encoder, c, queries, self.context))]
-        return [collate([row], self.tokenizer.pad_token_id) for row in rows]
+        return [self._collate([row]) for row in rows]
 
     def run(self) -> dict[str, Any]:
         """Train, from the checkpoint if there is one of this very run.
@@ -237,7 +245,7 @@ class Trainer:
         learnt = sum(len(row.learnt) for rows in step for row in rows)
         total = 0.0
         for rows in step:
-            loss = self._loss(collate(rows, self.tokenizer.pad_token_id))
+            loss = self._loss(self._collate(rows))
             loss.backward()
             total += float(loss.detach())
         if not math.isfinite(total):
@@ -251,11 +259,17 @@ class Trainer:
         """Summed cross entropy of the learnt tokens."""
         model = self.causal_lm
         hidden = model.model(
-            input_ids=batch.ids.to(self.device), attention_mask=batch.mask.to(self.device), use_cache=False
+            input_ids=batch.ids.to(self.device),
+            position_ids=batch.positions.to(self.device),
+            attention_mask=batch.mask.to(self.device),
+            use_cache=False,
         ).last_hidden_state
         answers = hidden.flatten(0, 1)[batch.predict.to(self.device)]
         logits = model.lm_head(answers).float()
         return torch.nn.functional.cross_entropy(logits, batch.targets.to(self.device), reduction="sum")
+
+    def _collate(self, rows: Sequence[Row]) -> Batch:
+        return collate(rows, self.tokenizer.pad_token_id, isolated=self.settings.questions == "isolated")
 
     def _eval_steps(self) -> set[int]:
         count = self.settings.dev_evals

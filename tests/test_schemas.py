@@ -1,0 +1,104 @@
+import re
+from pathlib import Path
+
+import pytest
+
+from spacy_universalner.errors import UniversalNERError
+from spacy_universalner.schemas import SECTIONS, load_settings
+
+CONFIGS = Path(__file__).parents[1] / "configs"
+SAMPLE = "[sample]\nmax_tokens = 256\nlimit = 0\nseed = 0\n"
+
+
+def write(tmp_path, content):
+    path = tmp_path / "some.cfg"
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    return path
+
+
+def problems(tmp_path, content, section="sample"):
+    """What is wrong with a config: the lines of its one error, without values."""
+    with pytest.raises(UniversalNERError, match="U010.*some.cfg") as caught:
+        load_settings(write(tmp_path, content), section)
+    return [line.strip().partition(":")[0] for line in str(caught.value).splitlines()[1:]]
+
+
+SHIPPED = {"sample": "distil.cfg", "filter": "distil.cfg", "convert": "distil.cfg", "train": "train.cfg"}
+
+
+@pytest.mark.parametrize("section", SECTIONS)
+def test_the_shipped_configs_load(section):
+    assert type(load_settings(CONFIGS / SHIPPED[section], section)) is SECTIONS[section]
+
+
+def test_settings_are_the_values_of_the_file(tmp_path):
+    assert load_settings(write(tmp_path, SAMPLE), "sample").model_dump() == {"max_tokens": 256, "limit": 0, "seed": 0}
+
+
+WRONG = {
+    "unknown key": (SAMPLE + "colour = 'red'\n", ["[sample] colour"]),
+    "missing key": ("[sample]\nlimit = 0\nseed = 0\n", ["[sample] max_tokens"]),
+    "missing section": ("", ["[sample] max_tokens", "[sample] limit", "[sample] seed"]),
+    "wrong type": (SAMPLE.replace("256", '"many"'), ["[sample] max_tokens"]),
+    "out of range": (
+        SAMPLE.replace("256", "0").replace("limit = 0", "limit = -1"),
+        ["[sample] max_tokens", "[sample] limit"],
+    ),
+    "not filled in": (SAMPLE.replace("256", "null"), ["[sample] max_tokens"]),
+    "unknown section": (SAMPLE + "[smaple]\na = 1\n", ["[smaple]"]),
+    "unknown subsection": (SAMPLE + "[sample.more]\na = 1\n", ["[sample] more"]),
+}
+
+
+@pytest.mark.parametrize(("content", "expected"), WRONG.values(), ids=WRONG)
+def test_a_wrong_config_is_an_error(tmp_path, content, expected):
+    assert problems(tmp_path, content) == expected
+
+
+def test_everything_wrong_is_reported_at_once(tmp_path):
+    content = '[sample]\nmax_tokens = "many"\nlimti = 0\nseed = 0.5\n[trian]\na = 1\n'
+    found = problems(tmp_path, content)
+    assert sorted(found) == [
+        "[sample] limit",
+        "[sample] limti",
+        "[sample] max_tokens",
+        "[sample] seed",
+        "[trian]",
+    ]
+
+
+def test_subsections_are_checked_too(tmp_path):
+    content = (CONFIGS / "train.cfg").read_text(encoding="utf8").replace("alpha = 64", "beta = 64")
+    assert problems(tmp_path, content, "train") == ["[train] lora.alpha", "[train] lora.beta"]
+
+
+def test_an_error_says_what_was_found_and_expected(tmp_path):
+    with pytest.raises(
+        UniversalNERError, match=re.escape("valid integer, unable to parse string as an integer, got 'many'")
+    ):
+        load_settings(write(tmp_path, SAMPLE.replace("256", '"many"')), "sample")
+
+
+def test_other_sections_may_be_in_the_file(tmp_path):
+    assert load_settings(write(tmp_path, SAMPLE + "[filter]\nelse_types = 5\n"), "sample").seed == 0
+
+
+UNREADABLE = {
+    "no section header": "seed = 0\n",
+    "no value": "[sample]\nseed\n",
+    "not text": b"\xff\xfe\x00",
+    "a key given twice": SAMPLE + "seed = 1\n",
+    "a section given twice": SAMPLE + SAMPLE,
+    "a subsection of nothing": "[sample.a.b]\nc = 1\n",
+}
+
+
+@pytest.mark.parametrize("content", UNREADABLE.values(), ids=UNREADABLE)
+def test_an_unreadable_file_is_an_error(tmp_path, content):
+    with pytest.raises(UniversalNERError, match="U011.*some.cfg"):
+        load_settings(write(tmp_path, content), "sample")
+
+
+def test_a_missing_file_is_an_error(tmp_path):
+    with pytest.raises(UniversalNERError, match="U001.*gone.cfg"):
+        load_settings(tmp_path / "gone.cfg", "sample")
