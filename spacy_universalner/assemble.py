@@ -3,10 +3,11 @@
 from pathlib import Path
 
 from spacy.language import Language
-from spacy.util import load_config, load_model_from_config
+from spacy.util import load_model_from_config
 
 from .component import NAME
 from .errors import Errors, UniversalNERError
+from .schemas import read_config
 from .student import check_manifest
 
 
@@ -20,11 +21,10 @@ def assemble(config: Path, student: Path, *, name: str, version: str) -> Languag
     RAISES (UniversalNERError): no such config, a config spaCy refuses, or files of the student that are not as its
         manifest says.
     """
-    if not config.is_file():
-        raise UniversalNERError(Errors.U001.format(path=config, hint="Name a pipeline config, as in configs/."))
+    described = read_config(config)
     manifest = check_manifest(student)
     try:
-        nlp = load_model_from_config(load_config(config), auto_fill=True)
+        nlp = load_model_from_config(described, auto_fill=True)
     except ValueError as err:
         raise UniversalNERError(Errors.U010.format(path=config, problems=err)) from err
     nlp.get_pipe(NAME).engine.model = str(student)

@@ -4,6 +4,7 @@ import configparser
 from pathlib import Path
 from typing import Literal
 
+from confection import Config
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError
 from spacy.util import load_config
 
@@ -73,6 +74,16 @@ SECTIONS: dict[str, type[Settings]] = {
 }
 
 
+def read_config(path: Path) -> Config:
+    """Read a file in spaCy's config format. RAISES (UniversalNERError): a missing or unreadable file."""
+    if not path.is_file():
+        raise UniversalNERError(Errors.U001.format(path=path, hint="Name a config file, as in configs/."))
+    try:
+        return load_config(path)
+    except (ValueError, configparser.Error) as err:  # a key given twice is no ValueError
+        raise UniversalNERError(Errors.U011.format(path=path, reason=err)) from err
+
+
 def load_settings(path: Path, section: str) -> Settings:
     """Read one section of a config file.
 
@@ -81,12 +92,7 @@ def load_settings(path: Path, section: str) -> Settings:
     RETURNS (Settings): the validated settings.
     RAISES (UniversalNERError): a missing or unreadable file, or every wrong, unknown and missing key at once.
     """
-    if not path.is_file():
-        raise UniversalNERError(Errors.U001.format(path=path, hint="Name a config file, as in configs/."))
-    try:
-        config = load_config(path)
-    except (ValueError, configparser.Error) as err:  # a key given twice is no ValueError
-        raise UniversalNERError(Errors.U011.format(path=path, reason=err)) from err
+    config = read_config(path)
     unknown = [
         f"  [{name}]: unknown section, expected one of {', '.join(SECTIONS)}" for name in config if name not in SECTIONS
     ]

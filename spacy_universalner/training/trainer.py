@@ -38,6 +38,7 @@ class Progress:
     step: int = 0
     tokens: int = 0
     seconds: float = 0.0
+    loss: float | None = None
     resumed: int = 0
 
 
@@ -158,7 +159,6 @@ class Trainer:
         before = self.progress.seconds
         evals = self._eval_steps()
         bar = tqdm(total=1.0, initial=self.share, desc="train", disable=not sys.stderr.isatty(), bar_format=BAR)
-        loss = math.nan
         dev_loss = None
         first = self.progress.step
         while self.progress.step < len(self.steps) and self.share < 1:
@@ -167,9 +167,10 @@ class Trainer:
             tokens, loss = self._step(self.steps[self.progress.step], lr)
             self.progress.step += 1
             self.progress.tokens += tokens
+            self.progress.loss = round(loss, 4)
             self.progress.seconds = before + time.monotonic() - started
             rate = tokens / (time.monotonic() - tick)
-            row = {"step": self.progress.step, "tokens": self.progress.tokens, "loss": round(loss, 4), "lr": lr}
+            row = {"step": self.progress.step, "tokens": self.progress.tokens, "loss": self.progress.loss, "lr": lr}
             self._log(log, {**row, "tokens_per_s": round(rate, 1), "seconds": round(self.progress.seconds, 1)})
             bar.n = min(1.0, self.share)
             bar.set_postfix_str(f"loss {loss:.3f}, {rate:.0f} tokens/s")
@@ -193,7 +194,7 @@ class Trainer:
             "tokens": self.progress.tokens,
             "seconds": round(seconds, 1),
             "tokens_per_s": round(self.progress.tokens / max(seconds, 1e-9), 1),
-            "loss": round(loss, 4),
+            "loss": self.progress.loss,
             "dev_loss": None if dev_loss is None else round(dev_loss, 4),
             "resumed": self.progress.resumed,
             "skipped_conversations": self.skipped,
@@ -244,6 +245,7 @@ class Trainer:
         """One optimiser step. RETURNS (tuple): tokens seen, mean loss per learnt token."""
         learnt = sum(len(row.learnt) for rows in step for row in rows)
         total = 0.0
+        torch.manual_seed(self.settings.seed + self.progress.step)  # a resumed run drops out what it would have
         for rows in step:
             loss = self._loss(self._collate(rows))
             loss.backward()

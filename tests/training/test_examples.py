@@ -1,0 +1,190 @@
+import random
+from itertools import pairwise
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from spacy_universalner.encoding import Encoder
+from spacy_universalner.prompts import PLAIN_V1
+from spacy_universalner.records import Conversation, Query
+from spacy_universalner.training.examples import Row, collate, draw_queries, fit, make_row, plan_epoch
+
+from ..conftest import CONVERSATIONS
+
+ODD = Conversation("odd", 'A "quoted" <|im_end|> 🛰 text', (Query("größe", ('"quoted"', "🛰")), Query("a\\b", ())))
+PAD = 0
+
+
+@pytest.fixture(scope="module")
+def encoder(tiny_base) -> Encoder:
+    return Encoder(AutoTokenizer.from_pretrained(tiny_base), PLAIN_V1)
+
+
+@pytest.fixture(scope="module")
+def rows(encoder) -> list[Row]:
+    return [make_row(encoder, conversation, conversation.queries) for conversation in (*CONVERSATIONS, ODD)]
+
+
+def runs(positions):
+    """Consecutive positions put together."""
+    found = []
+    for position in positions:
+        if found and found[-1][-1] == position - 1:
+            found[-1].append(position)
+        else:
+            found.append([position])
+    return found
+
+
+# Rows
+
+
+@pytest.mark.parametrize("conversation", [*CONVERSATIONS, ODD], ids=lambda c: c.id)
+def test_learnt_are_the_answers_and_their_end_tokens(encoder, conversation):
+    row = make_row(encoder, conversation, conversation.queries)
+    learnt = [[row.ids[position] for position in run] for run in runs(row.learnt)]
+    assert all(ids[-1] == encoder.end and encoder.end not in ids[:-1] for ids in learnt)
+    assert [encoder.decode(ids) for ids in learnt] == [
+        PLAIN_V1.answer(query.mentions) for query in conversation.queries
+    ]
+
+
+@pytest.mark.parametrize("conversation", [*CONVERSATIONS, ODD], ids=lambda c: c.id)
+def test_a_row_is_what_the_engine_asks_and_the_answers(encoder, conversation):
+    row = make_row(encoder, conversation, conversation.queries)
+    assert list(row.ids[: row.starts[0]]) == encoder.passage(conversation.text)
+    parts = [row.ids[start:end] for start, end in pairwise((*row.starts, len(row.ids)))]
+    for part, query in zip(parts, conversation.queries, strict=True):
+        asked = encoder.ask(query.type)
+        assert part[: len(asked)] == asked
+        assert part == encoder.exchange(query.type, query.mentions).ids
+
+
+def test_questions_are_drawn_in_a_new_order_each_time():
+    queries = tuple(Query(f"type {i}", ()) for i in range(20))
+    conversation = Conversation("many", "text", queries)
+    rng = random.Random(0)
+    first, second = (draw_queries(conversation, most=0, rng=rng) for _ in range(2))
+    assert first != second
+    assert set(first) == set(second) == set(queries)
+    assert len(draw_queries(conversation, most=3, rng=rng)) == 3
+
+
+def test_fit_drops_whole_questions_from_the_end(encoder):
+    conversation = CONVERSATIONS[0]
+    rows = [make_row(encoder, conversation, conversation.queries[:count]) for count in (1, 2, 3)]
+    lengths = [len(row.ids) for row in rows]
+    assert fit(encoder, conversation, conversation.queries, lengths[2]) == rows[2]
+    assert fit(encoder, conversation, conversation.queries, lengths[2] - 1) == rows[1]
+    assert fit(encoder, conversation, conversation.queries, lengths[1] - 1) == rows[0]
+    assert fit(encoder, conversation, conversation.queries, lengths[0] - 1) is None
+
+
+def test_nothing_fits_without_questions(encoder):
+    assert fit(encoder, CONVERSATIONS[0], (), 10_000) is None
+
+
+# An epoch
+
+
+def made_up(count, seed=0):
+    rng = random.Random(seed)
+    return [Row(str(i), tuple(range(rng.randint(5, 60))), (4,), (2,)) for i in range(count)]
+
+
+PLANS = {"small batches": (80, 200), "a row a batch": (1, 1), "one step": (500, 10**6), "big batches": (1000, 100)}
+
+
+@pytest.mark.parametrize(("batch_tokens", "step_tokens"), PLANS.values(), ids=PLANS)
+def test_a_plan(batch_tokens, step_tokens):
+    rows = made_up(200)
+    steps = list(plan_epoch(rows, batch_tokens=batch_tokens, step_tokens=step_tokens, rng=random.Random(1)))
+    batches = [batch for step in steps for batch in step]
+    assert sorted(row.id for batch in batches for row in batch) == sorted(row.id for row in rows)
+    assert all(len(batch) == 1 or len(batch) * max(len(row.ids) for row in batch) <= batch_tokens for batch in batches)
+    tokens = [[sum(len(row.ids) for row in batch) for batch in step] for step in steps]
+    assert all(sum(step) >= step_tokens > sum(step[:-1]) for step in tokens[:-1])
+
+
+def ids_of(steps):
+    return [[[row.id for row in batch] for batch in step] for step in steps]
+
+
+def test_a_plan_follows_from_its_seed():
+    plans = [
+        ids_of(plan_epoch(made_up(200), batch_tokens=80, step_tokens=200, rng=random.Random(seed)))
+        for seed in (1, 1, 2)
+    ]
+    assert plans[0] == plans[1] != plans[2]
+
+
+def test_rows_of_a_batch_are_of_like_length():
+    rows = made_up(640)
+    steps = list(plan_epoch(rows, batch_tokens=400, step_tokens=10**6, rng=random.Random(0), pool=64))
+    padded = sum(len(batch) * max(len(row.ids) for row in batch) for step in steps for batch in step)
+    assert padded < 1.15 * sum(len(row.ids) for row in rows)
+
+
+def test_a_plan_of_nothing():
+    assert list(plan_epoch([], batch_tokens=80, step_tokens=200, rng=random.Random(0))) == []
+
+
+# Batches
+
+
+@pytest.mark.parametrize("isolated", [True, False], ids=["isolated", "multi-turn"])
+def test_padding_is_never_learnt(rows, isolated):
+    batch = collate(rows, PAD, isolated=isolated)
+    width = batch.ids.shape[1]
+    learnt = [divmod(flat + 1, width) for flat in batch.predict.tolist()]
+    assert learnt == [(i, position) for i, row in enumerate(rows) for position in row.learnt]
+    assert batch.targets.tolist() == [rows[i].ids[position] for i, position in learnt]
+    assert all(position < len(rows[i].ids) for i, position in learnt)
+
+
+@pytest.mark.parametrize("isolated", [True, False], ids=["isolated", "multi-turn"])
+def test_padding_is_never_seen(rows, isolated):
+    batch = collate(rows, PAD, isolated=isolated)
+    for i, row in enumerate(rows):
+        length = len(row.ids)
+        assert not batch.mask[i, 0, :length, length:].any()
+        assert batch.mask[i, 0].any(dim=1).all(), "a token that sees nothing gives NaN"
+
+
+def test_a_batch(rows):
+    batch = collate(rows, PAD, isolated=False)
+    assert batch.conversations == tuple(row.id for row in rows)
+    assert batch.tokens == sum(len(row.ids) for row in rows)
+    for i, row in enumerate(rows):
+        assert tuple(batch.ids[i].tolist()) == row.ids + (PAD,) * (batch.ids.shape[1] - len(row.ids))
+
+
+def test_multi_turn_sees_everything_before(rows):
+    batch = collate(rows[:1], PAD, isolated=False)
+    width = len(rows[0].ids)
+    assert torch.equal(batch.mask[0, 0], torch.ones(width, width, dtype=torch.bool).tril())
+    assert batch.positions[0].tolist() == list(range(width))
+
+
+def logits(tiny_base, batch):
+    model = AutoModelForCausalLM.from_pretrained(tiny_base, dtype=torch.float32).eval()
+    with torch.no_grad():
+        output = model(input_ids=batch.ids, position_ids=batch.positions, attention_mask=batch.mask, use_cache=False)
+    return output.logits.flatten(0, 1)[batch.predict]
+
+
+def test_isolated_questions_are_seen_as_they_are_asked(tiny_base, encoder, rows):
+    """In a batch, each question gets the logits it gets as the only one about its passage."""
+    together = logits(tiny_base, collate(rows, PAD, isolated=True))
+    alone = [
+        logits(tiny_base, collate([make_row(encoder, conversation, [query])], PAD, isolated=False))
+        for conversation in (*CONVERSATIONS, ODD)
+        for query in conversation.queries
+    ]
+    torch.testing.assert_close(together, torch.cat(alone), atol=1e-4, rtol=1e-4)
+
+
+def test_multi_turn_questions_are_not(tiny_base, rows):
+    together, isolated = (logits(tiny_base, collate(rows, PAD, isolated=isolated)) for isolated in (False, True))
+    assert not torch.allclose(together, isolated, atol=1e-4)
