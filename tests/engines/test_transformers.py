@@ -27,20 +27,25 @@ ASKED = [TYPES[: 1 + i % len(TYPES)] for i in range(len(PASSAGES))]
 
 
 class SpiedEngine(TransformersEngine):
-    """Keeps the ids generated for each question, and the rows and the width of each batch."""
+    """Keeps the ids generated for each question, and the passages and the width of each batch."""
 
     def _answer(self, batch):
         super()._answer(batch)
         for group in batch:
-            self.ids.setdefault(group.index, []).extend(group.answers)
-        self.sizes.append((sum(len(group.questions) for group in batch), max(group.width for group in batch)))
+            for number, ids in enumerate(group.answers, group.first):
+                self.numbered.setdefault(group.index, {})[number] = ids
+        self.sizes.append((len(batch), max(group.width for group in batch)))
+
+    @property
+    def ids(self):
+        return {i: [ids for _, ids in sorted(answers.items())] for i, answers in sorted(self.numbered.items())}
 
 
 def make_engine(model, *, batch_tokens=4096, max_new_tokens=16) -> SpiedEngine:
     engine = SpiedEngine(
         model=str(model), device="cpu", dtype="float32", batch_tokens=batch_tokens, max_new_tokens=max_new_tokens
     )
-    engine.ids, engine.sizes = {}, []
+    engine.numbered, engine.sizes = {}, []
     return engine
 
 
