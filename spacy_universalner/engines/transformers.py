@@ -22,13 +22,22 @@ ROW_TOKENS = 1024
 
 @dataclass(frozen=True)
 class Student:
-    """A loaded model with what is needed to ask it."""
+    """A loaded model with what is needed to ask it.
+
+    model (PreTrainedModel): the causal language model, in evaluation mode.
+    encoder (Encoder): its tokenizer and template.
+    device (torch.device): where it is.
+    context (int): tokens it can see.
+    empty (tuple): ids of the empty list.
+    quotes (frozenset): ids of the tokens with a double quote in them, which may end a mention.
+    """
 
     model: Any
     encoder: Encoder
     device: torch.device
     context: int
     empty: tuple[int, ...]
+    quotes: frozenset[int]
 
 
 @dataclass
@@ -139,11 +148,19 @@ class TransformersEngine:
             batch[question.row].answers.append(question.answer)
 
     def _ended(self, ids: Sequence[int]) -> bool:
+        return self._whole(ids) or (ids[-1] in self.student.quotes and self._repeats(ids))
+
+    def _whole(self, ids: Sequence[int]) -> bool:
         return ids[-1] == self.student.encoder.end or tuple(ids) == self.student.empty
+
+    def _repeats(self, ids: Sequence[int]) -> bool:
+        """Whether an answer names a mention again. None does in training: it goes round in circles and will not end."""
+        mentions = parse_list(self.student.encoder.decode(ids)) or []
+        return len(set(mentions)) < len(mentions)
 
     def _read(self, ids: Sequence[int]) -> Answer:
         mentions = parse_list(self.student.encoder.decode(ids))
-        return Answer(tuple(mentions or ()), complete=mentions is not None and self._ended(ids))
+        return Answer(tuple(dict.fromkeys(mentions or ())), complete=mentions is not None and self._whole(ids))
 
 
 def load_student(folder: Path, *, device: str | None, dtype: str) -> Student:
@@ -158,4 +175,5 @@ def load_student(folder: Path, *, device: str | None, dtype: str) -> Student:
     encoder = Encoder(tokenizer, load_template(folder))
     answer = encoder.exchange("person", ())
     empty = answer.ids[answer.answer_start : -1]
-    return Student(model.to(where).eval(), encoder, where, int(model.config.max_position_embeddings), empty)
+    quotes = frozenset(i for piece, i in tokenizer.get_vocab().items() if '"' in piece)
+    return Student(model.to(where).eval(), encoder, where, int(model.config.max_position_embeddings), empty, quotes)

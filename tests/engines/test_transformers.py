@@ -50,7 +50,7 @@ def make_engine(model, *, batch_tokens=4096, max_new_tokens=16) -> SpiedEngine:
 
 
 def generate(engine, folder, passages, types) -> dict[int, list[list[int]]]:
-    """The ids of `generate`, one prompt at a time; an answer that is the empty list counts as ended there."""
+    """The ids of `generate`, one prompt at a time; cut where the engine calls an answer ended."""
     student = engine.student
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
     found = {}
@@ -65,8 +65,8 @@ def generate(engine, folder, passages, types) -> dict[int, list[list[int]]]:
                 eos_token_id=student.encoder.end,
                 pad_token_id=0,
             )[0, prompt.shape[1] :].tolist()
-            length = len(student.empty)
-            found.setdefault(i, []).append(ids[:length] if tuple(ids[:length]) == student.empty else ids)
+            ends = (n for n in range(1, len(ids)) if engine._ended(ids[:n]))
+            found.setdefault(i, []).append(ids[: next(ends, len(ids))])
     return found
 
 
