@@ -204,3 +204,19 @@ def test_contracts():
     engine = make_engine("anywhere")
     assert isinstance(engine, Engine)
     assert isinstance(engine, Portable)
+
+
+REPEATS = {
+    "a list that goes round": (["Ada", "Bob", "Ada"], True),
+    "different mentions": (["Ada", "Bob"], False),
+    "one mention": (["Ada"], False),
+    "no mention": ([], False),
+}
+
+
+@pytest.mark.parametrize(("mentions", "expected"), REPEATS.values(), ids=REPEATS)
+def test_an_answer_that_repeats_itself_has_ended(tiny_student, mentions, expected):
+    engine = make_engine(tiny_student)
+    exchange = engine.student.encoder.exchange("person", mentions)
+    answer = exchange.ids[exchange.answer_start : -1]
+    assert engine._repeats(answer) is expected

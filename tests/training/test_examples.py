@@ -136,7 +136,7 @@ def test_a_plan_of_nothing():
 @pytest.mark.parametrize("isolated", [True, False], ids=["isolated", "multi-turn"])
 def test_padding_is_never_learnt(rows, isolated):
     batch = collate(rows, PAD, isolated=isolated)
-    width = batch.ids.shape[1]
+    width = batch.layout.ids.shape[1]
     learnt = [divmod(flat + 1, width) for flat in batch.predict.tolist()]
     assert learnt == [(i, position) for i, row in enumerate(rows) for position in row.learnt]
     assert batch.targets.tolist() == [rows[i].ids[position] for i, position in learnt]
@@ -148,29 +148,33 @@ def test_padding_is_never_seen(rows, isolated):
     batch = collate(rows, PAD, isolated=isolated)
     for i, row in enumerate(rows):
         length = len(row.ids)
-        assert not batch.mask[i, 0, :length, length:].any()
-        assert batch.mask[i, 0].any(dim=1).all(), "a token that sees nothing gives NaN"
+        assert not batch.layout.mask[i, 0, :length, length:].any()
+        assert batch.layout.mask[i, 0].any(dim=1).all(), "a token that sees nothing gives NaN"
 
 
 def test_a_batch(rows):
     batch = collate(rows, PAD, isolated=False)
     assert batch.conversations == tuple(row.id for row in rows)
-    assert batch.tokens == sum(len(row.ids) for row in rows)
     for i, row in enumerate(rows):
-        assert tuple(batch.ids[i].tolist()) == row.ids + (PAD,) * (batch.ids.shape[1] - len(row.ids))
+        assert tuple(batch.layout.ids[i].tolist()) == row.ids + (PAD,) * (batch.layout.ids.shape[1] - len(row.ids))
 
 
 def test_multi_turn_sees_everything_before(rows):
     batch = collate(rows[:1], PAD, isolated=False)
     width = len(rows[0].ids)
-    assert torch.equal(batch.mask[0, 0], torch.ones(width, width, dtype=torch.bool).tril())
-    assert batch.positions[0].tolist() == list(range(width))
+    assert torch.equal(batch.layout.mask[0, 0], torch.ones(width, width, dtype=torch.bool).tril())
+    assert batch.layout.positions[0].tolist() == list(range(width))
 
 
 def logits(tiny_base, batch):
     model = AutoModelForCausalLM.from_pretrained(tiny_base, dtype=torch.float32).eval()
     with torch.no_grad():
-        output = model(input_ids=batch.ids, position_ids=batch.positions, attention_mask=batch.mask, use_cache=False)
+        output = model(
+            input_ids=batch.layout.ids,
+            position_ids=batch.layout.positions,
+            attention_mask=batch.layout.mask,
+            use_cache=False,
+        )
     return output.logits.flatten(0, 1)[batch.predict]
 
 
