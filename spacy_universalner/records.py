@@ -226,6 +226,15 @@ def write_rows(path: Path, rows: Iterable[dict[str, Any]]) -> int:
     return count
 
 
+def write_array(path: Path, rows: Iterable[dict[str, Any]]) -> None:
+    """Write objects as one JSON array, one a line, atomically."""
+    with atomic_write(path) as file:
+        file.write("[")
+        for number, row in enumerate(rows):
+            file.write(("," if number else "") + "\n" + json.dumps(row, ensure_ascii=False))
+        file.write("\n]\n")
+
+
 def write_records(path: Path, records: Iterable[Passage | Reply | Record]) -> int:
     """Write records as JSONL, atomically. RETURNS (int): how many."""
     return write_rows(path, (asdict(record) for record in records))

@@ -18,6 +18,7 @@ from spacy_universalner.records import (
     read_rows,
     sha256_file,
     sha256_json,
+    write_array,
     write_json,
     write_records,
     write_rows,
@@ -222,3 +223,12 @@ def test_sha256_of_a_file(tmp_path, size):
 def test_sha256_of_a_value_ignores_the_order_of_keys():
     expected = hashlib.sha256('{"a": "é", "b": 2}'.encode()).hexdigest()
     assert sha256_json({"b": 2, "a": "é"}) == sha256_json({"a": "é", "b": 2}) == expected
+
+
+ARRAYS = {"none": [], "one": [{"id": "a"}], "several": [{"id": "a", "text": "é"}, {"id": "b", "text": "\n"}]}
+
+
+@pytest.mark.parametrize("rows", ARRAYS.values(), ids=ARRAYS)
+def test_an_array_is_one_json_document(tmp_path, rows):
+    write_array(tmp_path / "rows.json", iter(rows))
+    assert json.loads((tmp_path / "rows.json").read_text(encoding="utf8")) == rows

@@ -5,7 +5,7 @@ from collections import Counter
 import pytest
 
 from spacy_universalner.corpus.conversations import NegativeSampler, converse, count_types, split
-from spacy_universalner.records import Mention, Query, Record, write_rows
+from spacy_universalner.records import Mention, Query, Record, write_array
 
 TYPE_COUNTS = Counter({"person": 60, "city": 30, "date": 8, "enzyme": 1, "ship": 1})
 TEXT = "Łuk met Zoë. Zoë left Paris for “Oslo”."
@@ -167,9 +167,9 @@ def pair_turns(source, rng):
 
 def test_the_authors_training_code_reads_what_is_written(tmp_path):
     conversation = conversation_of()
-    path = tmp_path / "train.jsonl"
-    write_rows(path, [conversation.to_sharegpt()])
-    [row] = [json.loads(line) for line in path.read_text(encoding="utf8").splitlines()]
+    path = tmp_path / "train.json"
+    write_array(path, [conversation.to_sharegpt()])
+    [row] = json.loads(path.read_text(encoding="utf8"))
     assert row["conversations"][0]["from"] == "human"
     opening, *pairs = pair_turns(row["conversations"], random.Random(0))
     assert opening == (f"Text: {TEXT}", "I've read this text.")
