@@ -3,7 +3,8 @@
     python benchmarks/training.py
 
 It needs `corpus/train.jsonl` (`weasel run convert`) and the base (`weasel run fetch`). Settings differ from the default
-of configs/train.cfg in one thing each, and are run in turn, several times, since machines are noisy. The last line is JSON.
+of configs/train.cfg in one thing each, and are run in turn, several times, since machines are noisy. The last line is
+JSON.
 """
 
 import json

@@ -17,7 +17,7 @@ def main(
     train: Annotated[Path, Option(help="Conversations to train on, in ShareGPT form")] = Path("corpus/train.jsonl"),
     dev: Annotated[Path, Option(help="Conversations held out")] = Path("corpus/dev.jsonl"),
     array: Annotated[
-        Path, Option(help="Those of TRAIN as one JSON array, as the authors' training code reads them")
+        Path, Option(help="Those of TRAIN as one JSON array, as the authors' code reads them")
     ] = (Path("corpus/train.json")),
 ) -> None:
     """Write one conversation a passage, with a question for each type and for types that do not occur."""
