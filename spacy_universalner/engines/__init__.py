@@ -11,7 +11,7 @@ def make_transformers_engine(
     device: str | None = None,
     dtype: Literal["auto", "float32", "bfloat16"] = "auto",
     batch_tokens: int = 16384,
-    max_new_tokens: int = 256,
+    max_new_tokens: int = 128,
 ) -> Engine:
     """A student run with Hugging Face transformers.
 
@@ -19,7 +19,7 @@ def make_transformers_engine(
     device (str | None): "cpu", "cuda", "cuda:1", "mps"; None takes an accelerator if there is one.
     dtype (str): "float32", "bfloat16" or "auto", the faster one of the device.
     batch_tokens (int): tokens computed or held at a time: of passages with all their questions, then of open questions.
-    max_new_tokens (int): longest answer, in tokens.
+    max_new_tokens (int): longest answer, in tokens; 99.9% of those in the embedded corpus have 64 or fewer.
     """
     from .transformers import TransformersEngine
 

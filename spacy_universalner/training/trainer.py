@@ -12,7 +12,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import torch
 from tqdm import tqdm
@@ -154,48 +154,34 @@ class Trainer:
         """
         self.work.mkdir(parents=True, exist_ok=True)
         self._resume()
-        log = self._open_log()
-        started = saved = time.monotonic()
-        before = self.progress.seconds
-        evals = self._eval_steps()
-        bar = tqdm(total=1.0, initial=self.share, desc="train", disable=not sys.stderr.isatty(), bar_format=BAR)
-        dev_loss = None
-        first = self.progress.step
-        while self.progress.step < len(self.steps) and self.share < 1:
-            tick = time.monotonic()
-            lr = self._learning_rate()
-            tokens, loss = self._step(self.steps[self.progress.step], lr)
-            self.progress.step += 1
-            self.progress.tokens += tokens
-            self.progress.loss = round(loss, 4)
-            self.progress.seconds = before + time.monotonic() - started
-            rate = tokens / (time.monotonic() - tick)
-            row = {"step": self.progress.step, "tokens": self.progress.tokens, "loss": self.progress.loss, "lr": lr}
-            self._log(log, {**row, "tokens_per_s": round(rate, 1), "seconds": round(self.progress.seconds, 1)})
-            bar.n = min(1.0, self.share)
-            bar.set_postfix_str(f"loss {loss:.3f}, {rate:.0f} tokens/s")
-            if not sys.stderr.isatty() and (self.progress.step - first) % 10 == 1:
-                print(self._line(loss, rate), file=sys.stderr, flush=True)  # noqa: T201
-            if self.dev and self.progress.step in evals:
-                dev_loss = self.dev_loss()
-                self._log(log, {"step": self.progress.step, "dev_loss": round(dev_loss, 4)})
-            if time.monotonic() - saved > self.settings.save_minutes * 60:
-                self._save_checkpoint()
-                saved = time.monotonic()
-        bar.close()
-        if self.dev:
-            dev_loss = self.dev_loss()
-            self._log(log, {"step": self.progress.step, "dev_loss": round(dev_loss, 4)})
-        log.close()
-        seconds = self.progress.seconds
+        saved = time.monotonic()
+        started = saved - self.progress.seconds
+        evals = self._evals_due()
+        with self._open_log() as log, self._open_bar() as bar:
+            while self.share < 1:
+                tick = time.monotonic()
+                lr = self._learning_rate()
+                tokens, loss = self._step(self.steps[self.progress.step], lr)
+                self.progress.step += 1
+                self.progress.tokens += tokens
+                self.progress.loss = round(loss, 4)
+                self.progress.seconds = time.monotonic() - started
+                self._report(log, bar, lr=lr, rate=tokens / (time.monotonic() - tick))
+                if self.dev and evals < self._evals_due() and self.share < 1:
+                    evals = self._evals_due()
+                    self._log_dev_loss(log)
+                if time.monotonic() - saved > self.settings.save_minutes * 60:
+                    self._save_checkpoint()
+                    saved = time.monotonic()
+            dev_loss = self._log_dev_loss(log) if self.dev else None
         return {
             "steps": self.progress.step,
             "planned_steps": len(self.steps),
             "tokens": self.progress.tokens,
-            "seconds": round(seconds, 1),
-            "tokens_per_s": round(self.progress.tokens / max(seconds, 1e-9), 1),
+            "seconds": round(self.progress.seconds, 1),
+            "tokens_per_s": round(self.progress.tokens / max(self.progress.seconds, 1e-9), 1),
             "loss": self.progress.loss,
-            "dev_loss": None if dev_loss is None else round(dev_loss, 4),
+            "dev_loss": dev_loss,
             "resumed": self.progress.resumed,
             "skipped_conversations": self.skipped,
             "compute": str(self.dtype).removeprefix("torch."),
@@ -273,9 +259,27 @@ class Trainer:
     def _collate(self, rows: Sequence[Row]) -> Batch:
         return collate(rows, self.tokenizer.pad_token_id, isolated=self.settings.questions == "isolated")
 
-    def _eval_steps(self) -> set[int]:
-        count = self.settings.dev_evals
-        return {round(len(self.steps) * (i + 1) / (count + 1)) for i in range(count)}
+    def _evals_due(self) -> int:
+        """How many of the validation losses within the run should have been taken by now."""
+        return int(self.share * (self.settings.dev_evals + 1))
+
+    def _log_dev_loss(self, log: TextIO) -> float:
+        loss = round(self.dev_loss(), 4)
+        self._log(log, {"step": self.progress.step, "dev_loss": loss})
+        return loss
+
+    def _open_bar(self) -> tqdm:
+        return tqdm(total=1.0, initial=self.share, desc="train", disable=not sys.stderr.isatty(), bar_format=BAR)
+
+    def _report(self, log: TextIO, bar: tqdm, *, lr: float, rate: float) -> None:
+        """One step: a row in the log, and the bar, or now and then a line where there is no terminal."""
+        progress = self.progress
+        row = {"step": progress.step, "tokens": progress.tokens, "loss": progress.loss, "lr": lr}
+        self._log(log, {**row, "tokens_per_s": round(rate, 1), "seconds": round(progress.seconds, 1)})
+        bar.n = min(1.0, self.share)
+        bar.set_postfix_str(f"loss {progress.loss:.3f}, {rate:.0f} tokens/s")
+        if not sys.stderr.isatty() and progress.step % 10 == 1:
+            sys.stderr.write(self._line(progress.loss, rate) + "\n")
 
     def _line(self, loss: float, rate: float) -> str:
         done = max(self.share, 1e-9)
@@ -285,11 +289,11 @@ class Trainer:
             f"{rate:.0f} tokens/s, about {left / 60:.1f} min left"
         )
 
-    def _log(self, log: Any, row: dict[str, Any]) -> None:
+    def _log(self, log: TextIO, row: dict[str, Any]) -> None:
         log.write(json.dumps(row) + "\n")
         log.flush()
 
-    def _open_log(self) -> Any:
+    def _open_log(self) -> TextIO:
         """The run's log, without what was logged after the checkpoint."""
         path = self.work / "log.jsonl"
         kept = []
