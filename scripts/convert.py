@@ -16,9 +16,9 @@ def main(
     config: Annotated[Path, Option(help="Settings, section [convert]")] = Path("configs/distil.cfg"),
     train: Annotated[Path, Option(help="Conversations to train on, in ShareGPT form")] = Path("corpus/train.jsonl"),
     dev: Annotated[Path, Option(help="Conversations held out")] = Path("corpus/dev.jsonl"),
-    array: Annotated[
-        Path, Option(help="Those of TRAIN as one JSON array, as the authors' code reads them")
-    ] = (Path("corpus/train.json")),
+    array: Annotated[Path, Option(help="Those of TRAIN as one JSON array, as the authors' code reads them")] = (
+        Path("corpus/train.json")
+    ),
 ) -> None:
     """Write one conversation a passage, with a question for each type and for types that do not occur."""
     settings = load_settings(config, "convert")
