@@ -6,6 +6,7 @@ from typing import Literal
 
 from confection import Config
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError
+from pydantic_core import ErrorDetails
 from spacy.util import load_config
 
 from .errors import Errors, UniversalNERError
@@ -99,10 +100,14 @@ def load_settings(path: Path, section: str) -> Settings:
     try:
         settings = SECTIONS[section](**config.get(section, {}))
     except ValidationError as err:
-        problems = [
-            f"  [{section}] {'.'.join(map(str, e['loc']))}: {e['msg']}, got {e['input']!r}" for e in err.errors()
-        ]
+        problems = [f"  [{section}] {_problem(e)}" for e in err.errors()]
         raise UniversalNERError(Errors.U010.format(path=path, problems="\n".join(unknown + problems))) from err
     if unknown:
         raise UniversalNERError(Errors.U010.format(path=path, problems="\n".join(unknown)))
     return settings
+
+
+def _problem(error: ErrorDetails) -> str:
+    """One of pydantic's errors in a line."""
+    got = "" if error["type"] == "missing" else f", got {error['input']!r}"
+    return f"{'.'.join(map(str, error['loc']))}: {error['msg']}{got}"

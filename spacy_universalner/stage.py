@@ -60,7 +60,9 @@ def run(main: Callable[..., None]) -> None:
         try:
             main(*args, **kwargs)
         except UniversalNERError as err:
-            msg.fail("Stopped", str(err), exits=1)
+            msg.fail("Stopped")
+            typer.echo(str(err), err=True)  # not through wasabi, which would run the lines of a list together
+            raise typer.Exit(1) from err
 
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
     app.command()(command)
