@@ -3,7 +3,8 @@
     python benchmarks/inference.py
 
 It needs `training/student` (`weasel run train`). Passages are those of the corpus, each asked about the same types.
-Answers are compared too: in float32 they are the same. The last line is JSON.
+Answers are compared too; they differ where one repeats itself, at which the engine stops and `generate` goes on.
+The last line is JSON.
 """
 
 import json

@@ -48,7 +48,6 @@ class Errors(metaclass=_Coded):
         "{path}: the replies were recorded for prompt {got}…, the configured task asks prompt {expected}…. Use the "
         "task they were recorded with, or a reply file of this prompt."
     )
-    U032 = "{path}, line {line}: the key does not belong to the messages of this line (sha256 {expected}…, got {got}…)."
     U033 = "The pipeline {pipes} has no `llm` component with the task {task}. Add one as configs/teacher.cfg does."
     # labels and documents
     U040 = (
