@@ -53,7 +53,7 @@ def keep_freed_memory() -> None:
     """Let glibc keep the memory of freed tensors for the next ones, in this process.
 
     By default it returns every large buffer to the kernel, which then has to clear and map pages anew for each
-    activation of each layer: 6% of the training time in benchmarks/training.py. Elsewhere than on glibc nothing happens.
+    activation of each layer: 6% of the training time in benchmarks/training.py. Without glibc nothing happens.
     """
     libc = ctypes.CDLL(None)
     if hasattr(libc, "mallopt") and hasattr(libc, "gnu_get_libc_version"):
