@@ -1,10 +1,13 @@
 """A passage and many questions in one row: what each token sees, for training and for inference alike."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import TypeVar
 
 import torch
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -19,6 +22,22 @@ class Layout:
     ids: torch.Tensor
     positions: torch.Tensor
     mask: torch.Tensor
+
+
+def batch_by_width(items: Iterable[T], width: Callable[[T], int], tokens: int) -> Iterator[list[T]]:
+    """Items of like width together, the widest first, as many as fit a budget of tokens, padding included.
+
+    width (Callable): tokens of an item.
+    tokens (int): tokens of a batch; an item wider than that is a batch of its own.
+    """
+    batch: list[T] = []
+    for item in sorted(items, key=width, reverse=True):
+        if batch and (len(batch) + 1) * width(batch[0]) > tokens:
+            yield batch
+            batch = []
+        batch.append(item)
+    if batch:
+        yield batch
 
 
 def lay_out(rows: Sequence[Sequence[int]], starts: Sequence[Sequence[int]], *, pad: int, isolated: bool) -> Layout:

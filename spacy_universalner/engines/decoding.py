@@ -34,6 +34,11 @@ class Asked:
     end: int
     answer: list[int]
 
+    @property
+    def length(self) -> int:
+        """Tokens that the answer sees: its passage and its prompt."""
+        return self.passage + self.end - self.start
+
 
 class RoomyLayer(DynamicLayer):
     """Keys and values of one layer, with room for what is to come, which is written in place.
@@ -110,7 +115,7 @@ def decode(
     """
     live = list(asked)
     answers, seen = _take(cache, live, model.device)
-    positions = torch.tensor([question.passage + question.end - question.start for question in live])[:, None]
+    positions = torch.tensor([question.length for question in live])[:, None]
     for _ in range(max_new_tokens - 1):
         open_ = [i for i, question in enumerate(live) if not ended(question.answer)]
         if not open_:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from ..encoding import Encoder
 from ..errors import Errors, UniversalNERError
 from ..hardware import pick_device, pick_dtype
+from ..layout import batch_by_width
 from ..parsing import parse_list
 from ..prompts import load_template
 from ..registry import Answer
@@ -107,23 +109,12 @@ class TransformersEngine:
             if longest + self.max_new_tokens > self.student.context:
                 raise UniversalNERError(Errors.U052.format(tokens=longest, context=self.student.context))
         answers = [[Answer()] * len(names) for names in types]
-        for batch in self._batches(groups):
+        for batch in batch_by_width(self._parts(groups), attrgetter("width"), self.batch_tokens):
             self._answer(batch)
             for group in batch:
                 for i, ids in enumerate(group.answers, group.first):
                     answers[group.index][i] = self._read(ids)
         return answers
-
-    def _batches(self, groups: Sequence[Group]) -> Iterator[list[Group]]:
-        """Passages of like width together, as many as the budget allows; one with many questions is cut up."""
-        batch: list[Group] = []
-        for group in sorted(self._parts(groups), key=lambda group: -group.width):
-            if batch and (len(batch) + 1) * batch[0].width > self.batch_tokens:
-                yield batch
-                batch = []
-            batch.append(group)
-        if batch:
-            yield batch
 
     def _parts(self, groups: Sequence[Group]) -> Iterator[Group]:
         """Groups with so many questions that a row stays short: what a token does not see costs time all the same."""
@@ -138,10 +129,9 @@ class TransformersEngine:
         """Generate the answers of a batch, greedily."""
         model = self.student.model
         asked, cache = prefill(model, [group.passage for group in batch], [group.questions for group in batch])
-        open_ = sorted((q for q in asked if not self._ended(q.answer)), key=lambda q: q.passage + q.end - q.start)
+        open_ = sorted((q for q in asked if not self._ended(q.answer)), key=attrgetter("length"))
         while open_:
-            longest = open_[-1].passage + open_[-1].end - open_[-1].start + ROOM
-            count = max(1, self.batch_tokens // longest)
+            count = max(1, self.batch_tokens // (open_[-1].length + ROOM))
             part, open_ = open_[-count:], open_[:-count]
             decode(model, cache, part, ended=self._ended, max_new_tokens=self.max_new_tokens)
         for question in asked:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 
 from ..encoding import Encoder
-from ..layout import Layout, lay_out
+from ..layout import Layout, batch_by_width, lay_out
 from ..records import Conversation, Query
 
 
@@ -86,13 +86,7 @@ def plan_epoch(
     rng.shuffle(shuffled)
     batches: list[list[Row]] = []
     for start in range(0, len(shuffled), pool):
-        batch: list[Row] = []
-        for row in sorted(shuffled[start : start + pool], key=lambda row: -len(row.ids)):
-            if batch and (len(batch) + 1) * len(batch[0].ids) > batch_tokens:
-                batches.append(batch)
-                batch = []
-            batch.append(row)
-        batches.append(batch)
+        batches += batch_by_width(shuffled[start : start + pool], _width, batch_tokens)
     rng.shuffle(batches)
     step: list[list[Row]] = []
     tokens = 0
@@ -117,3 +111,7 @@ def collate(rows: Sequence[Row], pad: int, *, isolated: bool) -> Batch:
     predict = torch.tensor([i * width + position - 1 for i, row in enumerate(rows) for position in row.learnt])
     targets = torch.tensor([row.ids[position] for row in rows for position in row.learnt])
     return Batch(tuple(row.id for row in rows), layout, predict, targets)
+
+
+def _width(row: Row) -> int:
+    return len(row.ids)
