@@ -1,34 +1,42 @@
 """Ask a teacher about every passage."""
 
-from collections.abc import Iterator
 from pathlib import Path
+from typing import Annotated
+
+from typer import Option
 
 from spacy_universalner.errors import Errors, UniversalNERError
 from spacy_universalner.progress import show_progress
-from spacy_universalner.records import Passage, Reply, read_records, write_records
-from spacy_universalner.stage import run, stage
-from spacy_universalner.teacher.annotate import annotate, load_teacher
+from spacy_universalner.records import Passage, read_records, write_json, write_records, write_rows
+from spacy_universalner.stage import run, show, stage
+from spacy_universalner.teacher.annotate import Annotation, estimate_cost, get_teacher, load_teacher
 
 
 def main(
-    passages: Path = Path("corpus/passages.jsonl"),
-    config: Path = Path("configs/teacher.cfg"),
-    replies: Path = Path("corpus/replies.jsonl"),
+    passages: Annotated[Path, Option(help="Passages to ask about")] = Path("corpus/passages.jsonl"),
+    config: Annotated[Path, Option(help="The teacher, a spaCy pipeline")] = Path("configs/teacher.cfg"),
+    replies: Annotated[Path, Option(help="Raw replies")] = Path("corpus/replies.jsonl"),
+    unanswered: Annotated[Path, Option(help="Passages without one, and why")] = Path("corpus/unanswered.jsonl"),
+    ledger: Annotated[Path, Option(help="What was asked, answered and paid")] = Path("corpus/ledger.json"),
+    estimate: Annotated[bool, Option("--estimate", help="Say what it will cost, and send nothing")] = False,
+    batch: Annotated[bool, Option("--batch", help="Ask by batch jobs: half the price, within a day")] = False,
+    again: Annotated[str, Option(help="Ask these kinds of reply again: refusal, empty, cut off")] = "",
 ) -> None:
-    """Write the teacher's raw reply to each of PASSAGES. CONFIG names the teacher."""
-    with stage("annotate", [replies]) as facts:
-        asked = list(read_records(passages, Passage))
-        if not asked:
-            raise UniversalNERError(Errors.U004.format(path=passages, kind="passage", hint="Run `weasel run sample`."))
-        nlp = load_teacher(config)
-
-        def answers() -> Iterator[Reply]:
-            with show_progress(len(asked), "annotate") as advance:
-                for reply in annotate(nlp, asked):
-                    yield reply
-                    advance(1)
-
-        facts["replies"] = write_records(replies, answers())
+    """Write the teacher's raw reply to each of PASSAGES. What its store holds is not asked again."""
+    teacher = get_teacher(load_teacher(config))
+    count = sum(1 for _ in read_records(passages, Passage))
+    if not count:
+        raise UniversalNERError(Errors.U004.format(path=passages, kind="passage", hint="Run `weasel run sample`."))
+    if estimate:
+        return show(estimate_cost(teacher, read_records(passages, Passage)).to_json())
+    with stage("annotate", [replies, unanswered, ledger]) as facts:
+        with Annotation(teacher, again=again) as run_, show_progress(count, "annotate", note=run_.note) as advance:
+            if batch:
+                run_.ask_by_batch(read_records(passages, Passage), advance)
+            write_records(replies, run_.replies(read_records(passages, Passage), advance))
+        write_rows(unanswered, run_.unanswered)
+        write_json(ledger, run_.ledger())
+        facts.update(run_.facts)
 
 
 if __name__ == "__main__":

@@ -48,7 +48,38 @@ class Errors(metaclass=_Coded):
         "{path}: the replies were recorded for prompt {got}…, the configured task asks prompt {expected}…. Use the "
         "task they were recorded with, or a reply file of this prompt."
     )
+    U032 = (
+        "{path} is being written by another process. Wait until it has ended, or name another store in the teacher's "
+        "config; one process is enough, it has many requests in flight."
+    )
     U033 = "The pipeline {pipes} has no `llm` component with the task {task}. Add one as configs/teacher.cfg does."
+    U034 = (
+        "{path}, line {line}: not a stored reply ({reason}). Only a last line may be torn by a crash. Restore the file "
+        "or take this line out; what it answered will be asked again."
+    )
+    U035 = "A budget cannot be kept for {name}: it has {missing}, or set the budget to 0."
+    U036 = (
+        "{name} at {url} refuses every request: {error}. Check name, base_url, key_variable and params of the "
+        "teacher's model. Replies received so far are in the store."
+    )
+    U037 = (
+        "{count} requests in a row to {name} at {url} failed, the last with: {error}. Replies received so far are in "
+        "the store: run the command again when the server answers."
+    )
+    U038 = (
+        "The environment variable {variable} is not set. Put the teacher's key into it, or set key_variable to null in "
+        "the teacher's config for a server that wants none."
+    )
+    U039 = (
+        "The price of {name} is not valid: got {got}, expected input, output and, if you like, cached_input and batch."
+    )
+    U130 = "The teacher failed on a text ({kind}: {error}). Run again: what was answered is in the reply store."
+    U131 = (
+        "{model} is no chat model with prices and a store, which {option} needs. Use one as configs/chatgpt.cfg does."
+    )
+    U132 = "Unknown kind of reply {kind!r}, expected some of: {known}."
+    U133 = "Batch jobs need a reply store. Name one in the config of the teacher's model: store."
+    U134 = "The batch job {batch} failed: {reason}. Nothing of it was answered; run again once this is put right."
     # labels and documents
     U040 = (
         "universal_ner has no labels. Name some: nlp.add_pipe('universal_ner', config={{'labels': ['person', "

@@ -20,7 +20,7 @@ TEMPLATE_FILE = "template.json"
 class TeacherPrompt:
     """What a teacher is asked about a passage.
 
-    name (str): versioned name.
+    name (str): versioned name; it begins with the variant.
     system (str): the system message.
     user (str): the user message, with {passage} where the passage goes.
     """
@@ -28,6 +28,11 @@ class TeacherPrompt:
     name: str
     system: str
     user: str
+
+    @property
+    def variant(self) -> str:
+        """What stands beside an entity: its "type" in a word or two, or a "definition" in a short sentence."""
+        return self.name.partition(".")[0]
 
     @property
     def sha(self) -> str:
@@ -59,7 +64,18 @@ TYPE_V1 = TeacherPrompt(
         'in a list of tuples of the following format: [("entity 1", "type of entity 1"), ... ].\n\nPassage: {passage}'
     ),
 )
-TEACHER_PROMPTS = {prompt.name: prompt for prompt in (TYPE_V1,)}
+# The wording the authors say they used (card of UniNER-7B-definition; universal-ner/universal-ner, issue 6). The
+# paper, section 3.1, has other words for it, and no other system message.
+DEFINITION_V1 = TeacherPrompt(
+    name="definition.v1",
+    system=TYPE_V1.system,
+    user=(
+        "Given a paragraph, your task is to extract all entities and concepts, and define their type using a short "
+        'sentence. The output should be in the following format: [("entity", "definition of entity type in a short '
+        'sentence"), ... ]\n\nParagraph: {passage}'
+    ),
+)
+TEACHER_PROMPTS = {prompt.name: prompt for prompt in (TYPE_V1, DEFINITION_V1)}
 
 
 def messages_key(messages: Any) -> str:

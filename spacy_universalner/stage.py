@@ -2,7 +2,7 @@
 
 import resource
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import wraps
 from pathlib import Path
@@ -42,6 +42,12 @@ def stage(name: str, outputs: Sequence[Path], folder: Path = STAGES) -> Iterator
         f"{name}: {seconds:.1f} s, {peak} MB",
         ", ".join(f"{k} {v}" for k, v in facts.items() if not isinstance(v, dict)),
     )
+
+
+def show(facts: Mapping[str, Any]) -> None:
+    """Print facts, one a line."""
+    for name, value in facts.items():
+        typer.echo(f"{name.replace('_', ' ')}: {value}")
 
 
 def _stamp(path: Path) -> tuple[int, int] | None:

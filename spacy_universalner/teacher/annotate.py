@@ -1,16 +1,62 @@
-"""Asking a teacher about passages, through an ordinary spaCy pipeline."""
+"""Asking a teacher about passages."""
 
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict, dataclass
+from itertools import tee
 from pathlib import Path
+from typing import Any
 
 from spacy.language import Language
-from spacy.tokens import Doc
+from spacy.util import minibatch
 from spacy_llm.util import assemble_from_config
 
 from ..errors import Errors, UniversalNERError
 from ..records import Passage, Reply
 from ..schemas import read_config
-from .task import TASK, USER_DATA, OpenNERTask
+from .batch import BatchRun
+from .chat import ChatModel
+from .completion import KINDS, as_completion
+from .money import Estimate, estimate
+from .task import TASK, OpenNERTask
+
+
+@dataclass(frozen=True)
+class Unanswered:
+    """A passage without a reply: its teacher failed, or was not asked.
+
+    passage_id (str): the passage.
+    kind (str): "failed" or "not asked".
+    error (str): why.
+    """
+
+    passage_id: str
+    kind: str
+    error: str
+
+
+@dataclass(frozen=True)
+class Teacher:
+    """The two halves of a pipeline's `llm` component.
+
+    nlp (Language): the pipeline, for its tokenizer.
+    task (OpenNERTask): writes the messages.
+    model (Callable): answers them; a ChatModel or any other model of spacy-llm.
+    """
+
+    nlp: Language
+    task: OpenNERTask
+    model: Any
+
+    def messages(self, passages: Iterable[Passage]) -> Iterator[Any]:
+        """The chat messages of each passage."""
+        return iter(self.task.generate_prompts(self.nlp.make_doc(passage.text) for passage in passages))
+
+    def chat(self, option: str) -> ChatModel:
+        """The model, for what only a chat model can do. RAISES (UniversalNERError): it is another one."""
+        if not isinstance(self.model, ChatModel):
+            raise UniversalNERError(Errors.U131.format(model=type(self.model).__name__, option=option))
+        return self.model
 
 
 def load_teacher(config: Path) -> Language:
@@ -22,24 +68,133 @@ def load_teacher(config: Path) -> Language:
     described = read_config(config)
     try:
         return assemble_from_config(described)
+    except UniversalNERError:
+        raise
     except ValueError as err:
         raise UniversalNERError(Errors.U011.format(path=config, reason=err)) from err
 
 
-def annotate(nlp: Language, passages: Iterable[Passage], *, batch_size: int = 16) -> Iterator[Reply]:
-    """Ask the teacher in a pipeline about each passage.
+def get_teacher(nlp: Language) -> Teacher:
+    """Take the task and the model out of a pipeline. RAISES (UniversalNERError): it has no component with our task."""
+    for _, pipe in nlp.pipeline:
+        if isinstance(getattr(pipe, "task", None), OpenNERTask):
+            return Teacher(nlp, pipe.task, pipe._model)
+    raise UniversalNERError(Errors.U033.format(pipes=nlp.pipe_names, task=TASK))
 
-    nlp (Language): a pipeline with an `llm` component, as of configs/teacher.cfg.
+
+def annotate(teacher: Teacher, passages: Iterable[Passage], *, batch_size: int = 16) -> Iterator[Reply | Unanswered]:
+    """Ask a teacher about each passage.
+
+    The model is asked directly, not through `nlp.pipe`, which would wait for the slowest reply of every batch.
+
+    teacher (Teacher): of a pipeline as in configs/teacher.cfg.
     passages (Iterable[Passage]): streamed.
-    batch_size (int): passages asked before their replies come back, and at most lost when the pipeline is stopped.
-    RETURNS (Iterator): a reply a passage, in order, as batches arrive.
-    RAISES (UniversalNERError): the pipeline has no such component.
+    batch_size (int): passages handed at once to a model that does not stream.
+    YIELDS (Reply | Unanswered): one a passage, in order, as replies arrive.
     """
-    if not any(isinstance(getattr(pipe, "task", None), OpenNERTask) for _, pipe in nlp.pipeline):
-        raise UniversalNERError(Errors.U033.format(pipes=nlp.pipe_names, task=TASK))
-    pairs = ((passage.text, passage) for passage in passages)
-    return (_reply(doc, passage) for doc, passage in nlp.pipe(pairs, as_tuples=True, batch_size=batch_size))
+    asked, kept = tee(passages)
+    prompts = ([messages] for messages in teacher.messages(asked))
+    streams = getattr(teacher.model, "streams", False)
+    batches = [prompts] if streams else minibatch(prompts, batch_size)
+    responses = (response for batch in batches for response in teacher.model(batch))
+    for passage, response in zip(kept, responses, strict=True):
+        completion = as_completion(response[0])
+        if completion.given:
+            yield Reply(passage_id=passage.id, text=passage.text, **teacher.task.describe(completion))
+        else:
+            yield Unanswered(passage.id, completion.kind, completion.error)
 
 
-def _reply(doc: Doc, passage: Passage) -> Reply:
-    return Reply(passage_id=passage.id, text=passage.text, **doc.user_data[USER_DATA])
+def estimate_cost(teacher: Teacher, passages: Iterable[Passage]) -> Estimate:
+    """What a chat model will cost for passages, without sending anything. What its store holds is free.
+
+    RAISES (UniversalNERError): the model is another one.
+    """
+    model = teacher.chat("--estimate")
+    store, settings = model.open(), model.settings
+    known = (row for row in (store.rows() if store else ()) if row["model"] == settings.name)
+    (blank,) = teacher.messages([Passage("", " ")])
+    return estimate(
+        ((messages, model.has(messages)) for messages in teacher.messages(passages)),
+        frame=sum(len(message["content"]) for message in blank) - 1,
+        known=known,
+        price=settings.price,
+        longest=settings.longest,
+    )
+
+
+class Annotation:
+    """One run of a teacher over passages. A context manager: on leaving, another process may have the store.
+
+    teacher (Teacher): whom to ask.
+    again (str): kinds of reply in the store that are asked again, separated by commas.
+    RAISES (UniversalNERError): an unknown kind, or kinds for a teacher without a store.
+    """
+
+    def __init__(self, teacher: Teacher, *, again: str = "") -> None:
+        self.teacher = teacher
+        self.unanswered: list[dict[str, Any]] = []
+        self.counts: Counter[str] = Counter()
+        self._chat = teacher.model if isinstance(teacher.model, ChatModel) else None
+        if again:
+            teacher.chat("--again").again = read_kinds(again)
+
+    def __enter__(self) -> "Annotation":
+        if self._chat:
+            self._chat.open()
+        return self
+
+    def __exit__(self, *exc: Any) -> None:
+        if self._chat:
+            self._chat.close()
+
+    def ask_by_batch(self, passages: Iterable[Passage], advance: Callable[[int], object]) -> None:
+        """Fill the store by batch jobs; what they leave open is not asked otherwise."""
+        BatchRun(self.teacher.chat("--batch")).run(self.teacher.messages(passages), advance)
+        self._chat.asking, self._chat.again = False, frozenset()
+
+    def replies(self, passages: Iterable[Passage], advance: Callable[[int], object] = lambda count: None) -> Iterator:
+        """The replies, in order. Passages without one are collected in `unanswered`."""
+        for result in annotate(self.teacher, passages):
+            if isinstance(result, Reply):
+                self.counts["replies"] += 1
+                yield result
+            else:
+                self.counts[result.kind] += 1
+                self.unanswered.append(asdict(result))
+            advance(1)
+
+    def note(self) -> str:
+        """The cost so far, for a progress bar."""
+        if self._chat is None or self._chat.settings.price is None:
+            return ""
+        budget = f" of ${self._chat.settings.budget:g}" if self._chat.settings.budget else ""
+        return f"${self._chat.total.spent:.2f}{budget}"
+
+    def ledger(self) -> dict[str, Any]:
+        """What was asked and paid, in this run and in all runs on the store."""
+        if self._chat is None:
+            return {"passages": dict(self.counts)}
+        settings = self._chat.settings
+        return {
+            "passages": dict(self.counts),
+            "model": settings.name,
+            "budget": settings.budget,
+            "price": asdict(settings.price) if settings.price else None,
+            "this_run": self._chat.ledger.to_json(),
+            "store": self._chat.total.to_json(),
+        }
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What is worth reporting."""
+        cost = {"cost": round(self._chat.ledger.cost, 4)} if self._chat else {}
+        return {"replies": self.counts["replies"], "unanswered": len(self.unanswered), **cost}
+
+
+def read_kinds(names: str) -> frozenset[str]:
+    """Kinds of reply from a list with commas. RAISES (UniversalNERError): there is no such kind."""
+    kinds = frozenset(name.strip() for name in names.split(","))
+    for kind in sorted(kinds - set(KINDS)):
+        raise UniversalNERError(Errors.U132.format(kind=kind, known=", ".join(KINDS)))
+    return kinds

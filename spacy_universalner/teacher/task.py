@@ -5,7 +5,9 @@ from pathlib import Path
 from typing import Any, Iterable  # noqa: UP035 (spacy-llm looks for typing.Iterable in the hints)
 
 import srsly
+from spacy.scorer import get_ner_prf
 from spacy.tokens import Doc, Span
+from spacy.training import Example
 from spacy.util import filter_spans
 from spacy_llm.registry import registry
 
@@ -20,6 +22,11 @@ TASK = "spacy-universalner.OpenNER.v1"
 USER_DATA = "universal_ner_teacher"
 PROMPT_FILE = "prompt.json"
 
+# Never None: spacy-llm copies extensions that are None from doc to doc, which a getter does not allow.
+if not Doc.has_extension("teacher_reply"):
+    Doc.set_extension("teacher_reply", getter=lambda doc: doc.user_data.get(USER_DATA, {}))
+    Doc.set_extension("teacher_entities", getter=lambda doc: parse_pairs(doc._.teacher_reply.get("raw", "")) or [])
+
 
 @registry.llm_tasks(TASK)
 def make_open_ner_task(prompt: str = "type.v1") -> "OpenNERTask":
@@ -33,9 +40,10 @@ def make_open_ner_task(prompt: str = "type.v1") -> "OpenNERTask":
 class OpenNERTask:
     """Open extraction: one prompt a doc, the chat messages themselves.
 
-    The raw reply is kept in `doc.user_data["universal_ner_teacher"]`, a dict of `raw`, `model`, `usage`,
-    `finish_reason` and `prompt_sha`. `doc.ents` is a view for reading: the mentions that stand on token edges, the
-    longest of those that overlap.
+    `doc.ents` gets the mentions that stand on token edges, the longest of those that overlap. All that was said is in
+    two extensions: `doc._.teacher_entities`, the (mention, type) pairs as the teacher listed them, overlaps and what
+    stands nowhere included; and `doc._.teacher_reply`, a dict of `raw`, `model`, `usage`, `finish_reason` and
+    `prompt_sha`, which is stored with the doc, in `doc.user_data["universal_ner_teacher"]`.
 
     prompt (TeacherPrompt): what the teacher is asked.
     """
@@ -66,12 +74,29 @@ class OpenNERTask:
         docs (Iterable[Doc]): the passages.
         responses (Iterable[Any]): one reply a doc, in a list of one as spacy-llm passes it: Completion or plain string.
         YIELDS (Doc): the passages.
+        RAISES (UniversalNERError): the model could not answer one.
         """
         for doc, response in zip(docs, responses, strict=True):
             completion = as_completion(response[0] if isinstance(response, (list, tuple)) else response)
-            doc.user_data[USER_DATA] = self._kept(completion)
+            if not completion.given:
+                raise UniversalNERError(Errors.U130.format(kind=completion.kind, error=completion.error))
+            doc.user_data[USER_DATA] = self.describe(completion)
             doc.set_ents(read_entities(doc, completion.text))
             yield doc
+
+    def scorer(self, examples: Iterable[Example]) -> dict[str, Any]:
+        """Score `doc.ents` against gold entities whose labels are the types expected, for `nlp.evaluate`."""
+        return get_ner_prf(examples)
+
+    def describe(self, completion: Completion) -> dict[str, Any]:
+        """What is kept of a reply: the fields of records.Reply beside the passage's."""
+        return {
+            "raw": completion.text,
+            "model": completion.model,
+            "usage": dict(completion.usage),
+            "finish_reason": completion.finish_reason,
+            "prompt_sha": self.prompt_sha,
+        }
 
     def to_bytes(self, *, exclude: Iterable[str] = ()) -> bytes:
         return srsly.msgpack_dumps(asdict(self._prompt))
@@ -87,15 +112,6 @@ class OpenNERTask:
         file = Path(path) / PROMPT_FILE
         self._prompt = _same_prompt(read_json(file, hint="A pipeline is saved with its teacher's prompt."), file)
         return self
-
-    def _kept(self, completion: Completion) -> dict[str, Any]:
-        return {
-            "raw": completion.text,
-            "model": completion.model,
-            "usage": dict(completion.usage),
-            "finish_reason": completion.finish_reason,
-            "prompt_sha": self.prompt_sha,
-        }
 
 
 def read_entities(doc: Doc, reply: str) -> list[Span]:

@@ -7,7 +7,7 @@ from spacy_llm.registry import registry
 from spacy_universalner.errors import UniversalNERError
 from spacy_universalner.prompts import TYPE_V1
 from spacy_universalner.records import Passage, Reply, write_rows
-from spacy_universalner.teacher.annotate import annotate, load_teacher
+from spacy_universalner.teacher.annotate import annotate, get_teacher, load_teacher
 from spacy_universalner.teacher.replay import recording
 
 CONFIG = Path(__file__).parents[2] / "configs" / "teacher.cfg"
@@ -23,33 +23,33 @@ def nlp(tmp_path):
 
 
 def test_replies_come_back_in_order(nlp):
-    assert list(annotate(nlp, PASSAGES, batch_size=2)) == REPLIES
+    assert list(annotate(get_teacher(nlp), PASSAGES, batch_size=2)) == REPLIES
 
 
 def test_passages_are_streamed(nlp):
     taken = []
-    replies = annotate(nlp, (taken.append(passage) or passage for passage in PASSAGES), batch_size=1)
+    replies = annotate(get_teacher(nlp), (taken.append(passage) or passage for passage in PASSAGES), batch_size=1)
     next(replies)
     assert len(taken) < len(PASSAGES)
 
 
 def test_equal_texts_get_a_reply_each(nlp):
     twins = [Passage("a", PASSAGES[0].text), Passage("b", PASSAGES[0].text)]
-    assert [reply.passage_id for reply in annotate(nlp, twins)] == ["a", "b"]
+    assert [reply.passage_id for reply in annotate(get_teacher(nlp), twins)] == ["a", "b"]
 
 
 def test_an_error_of_the_model_arrives(nlp):
     with pytest.raises(UniversalNERError, match="U030"):
-        list(annotate(nlp, [Passage("x", "Never recorded.")]))
+        list(annotate(get_teacher(nlp), [Passage("x", "Never recorded.")]))
 
 
 def test_no_passages_no_replies(nlp):
-    assert list(annotate(nlp, [])) == []
+    assert list(annotate(get_teacher(nlp), [])) == []
 
 
 def test_a_pipeline_without_the_task_is_an_error():
     with pytest.raises(UniversalNERError, match="U033.*OpenNER"):
-        annotate(spacy.blank("en"), PASSAGES)
+        get_teacher(spacy.blank("en"))
 
 
 def test_a_pipeline_with_another_task_is_an_error():
@@ -57,12 +57,12 @@ def test_a_pipeline_with_another_task_is_an_error():
     config = {"task": {"@llm_tasks": "spacy.NoOp.v1"}, "model": {"@llm_models": "spacy.NoOp.v1"}}
     nlp.add_pipe("llm", config=config)
     with pytest.raises(UniversalNERError, match="U033"):
-        annotate(nlp, PASSAGES)
+        get_teacher(nlp)
 
 
 def test_a_saved_pipeline_answers_alike(nlp, tmp_path):
     nlp.to_disk(tmp_path / "nlp")
-    assert list(annotate(spacy.load(tmp_path / "nlp"), PASSAGES)) == REPLIES
+    assert list(annotate(get_teacher(spacy.load(tmp_path / "nlp")), PASSAGES)) == REPLIES
 
 
 def test_the_teacher_is_loaded_without_its_replies(tmp_path, monkeypatch):
@@ -93,4 +93,4 @@ def test_any_registered_model_can_be_the_teacher(nlp, tmp_path):
     nlp = spacy.blank("en")
     task = {"@llm_tasks": "spacy-universalner.OpenNER.v1"}
     nlp.add_pipe("llm", config={"task": task, "model": {"@llm_models": "test.Echo.v1"}, "validate_types": False})
-    assert [reply.raw for reply in annotate(nlp, PASSAGES[:1])] == ['[("cats", "animal")]']
+    assert [reply.raw for reply in annotate(get_teacher(nlp), PASSAGES[:1])] == ['[("cats", "animal")]']

@@ -1,0 +1,173 @@
+"""Asking a server: requests in flight, another try where one may help, no reply handed on before it is stored."""
+
+import asyncio
+import logging
+import os
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import CancelledError, Future
+from typing import TYPE_CHECKING, Any
+
+from openai import AsyncAzureOpenAI, AsyncOpenAI, DefaultAioHttpClient
+from openai.types.chat import ChatCompletion
+from tenacity import AsyncRetrying, retry_if_exception, stop_after_attempt
+
+from ..errors import Errors, UniversalNERError
+from .completion import FAILED, Completion
+from .money import Budget, bound_tokens
+from .pace import Pace, Unreadable, is_hopeless, is_transient, may_be_billed, read_retry_after, wait_as_told
+from .rows import Messages, make_row, not_asked, read_reply, to_completion
+
+if TYPE_CHECKING:
+    from .chat import ChatSettings
+
+logger = logging.getLogger("spacy_universalner")
+
+
+class Session:
+    """A client and its event loop, in a thread of its own, so that it works where a loop is running already.
+
+    settings (ChatSettings): what to ask and how.
+    keep (Callable): stores a row; called in a thread, before anyone is told of the reply.
+    spent (float): dollars spent before.
+    """
+
+    def __init__(self, settings: "ChatSettings", keep: Callable[[dict[str, Any]], None], *, spent: float) -> None:
+        self.settings, self.keep = settings, keep
+        self.key = read_key(self.settings.key_variable)
+        self.client = make_client(self.settings, self.key)
+        self.pace = Pace(self.settings.requests_per_minute, self.settings.tokens_per_minute)
+        self.budget = Budget(self.settings.budget, spent)
+        self.slots = asyncio.Semaphore(self.settings.concurrency)
+        self.failed_in_a_row = 0
+        self.stopping = False
+        self.asked: dict[str, Future[Completion]] = {}
+        self.loop = asyncio.new_event_loop()
+        self.thread = threading.Thread(target=self.loop.run_forever, name="chat", daemon=True)
+        self.thread.start()
+
+    def submit(self, key: str, messages: Messages) -> Future[Completion]:
+        """Ask; the future is in `asked` until its reply is stored."""
+        self.asked[key] = future = asyncio.run_coroutine_threadsafe(self._complete(key, messages), self.loop)
+        future.add_done_callback(lambda _: self.asked.pop(key, None))
+        return future
+
+    def drain(self, futures: Sequence[Future[Completion]]) -> None:
+        """Send nothing more, and wait for what is in flight."""
+        waiting = [future for future in futures if not future.done()]
+        if waiting:
+            logger.warning("Waiting for the replies that are on their way.")
+        self.stopping = True
+        for future in waiting:
+            try:
+                future.result()
+            except (UniversalNERError, CancelledError):
+                continue
+        self.stopping = False
+
+    def close(self) -> None:
+        asyncio.run_coroutine_threadsafe(self.client.close(), self.loop).result()
+        self.loop.call_soon_threadsafe(self.loop.stop)
+        self.thread.join()
+        self.loop.close()
+
+    async def _complete(self, key: str, messages: Messages) -> Completion:
+        async with self.slots:
+            if self.stopping:
+                raise asyncio.CancelledError
+            row = make_row(self.settings, key, messages)
+            error = await self._fill(row, messages)
+            if isinstance(error, _OverBudget) and not row["requests"]:
+                return not_asked(self.settings.name, row["error"])
+            await asyncio.get_running_loop().run_in_executor(None, self.keep, row)
+        self._check(error, row["error"])
+        return to_completion(row)
+
+    async def _fill(self, row: dict[str, Any], messages: Messages) -> Exception | None:
+        """Ask until there is a reply or no hope of one. RETURNS (Exception): why there is none."""
+        retrying = AsyncRetrying(
+            retry=retry_if_exception(lambda error: is_transient(error) and not self.stopping),
+            wait=wait_as_told,
+            stop=stop_after_attempt(self.settings.max_tries),
+            reraise=True,
+        )
+        try:
+            async for attempt in retrying:
+                with attempt:
+                    await self._ask(row, messages)
+        except Exception as err:  # whatever the client raises, the row says it
+            row.update(kind=FAILED, error=self._tell(err))
+            return err
+        return None
+
+    async def _ask(self, row: dict[str, Any], messages: Messages) -> None:
+        """Send one request, its cost set aside before, and write into the row what a whole reply says."""
+        most = self.settings.most(messages)
+        if not await self.budget.reserve(most):
+            raise _OverBudget(f"the budget of ${self.settings.budget:g} does not allow it")
+        spent = 0.0
+        try:
+            await self.pace.wait(bound_tokens(messages) / 4 + (self.settings.longest or 0))
+            row["requests"] += 1
+            row.update(await self._send(messages))
+            if not row["usage"]:
+                row["at_risk"] += most
+            spent = row["cost"] or most
+        except Exception as err:
+            if self._note(err):
+                row["unanswered"] += 1
+                row["at_risk"] += most
+                spent = most
+            raise
+        finally:
+            await self.budget.settle(most, spent)
+
+    async def _send(self, messages: Messages) -> dict[str, Any]:
+        # Not `chat.completions.create`, which spends a quarter of its time on comparing the body with its type hints.
+        request = self.client.post("/chat/completions", body=self.settings.body(messages), cast_to=ChatCompletion)
+        try:
+            return read_reply(await asyncio.wait_for(request, self.settings.timeout), self.settings.price)
+        except ValueError as err:
+            raise Unreadable(f"the reply is no chat completion: {err}") from err
+
+    def _note(self, error: Exception) -> bool:
+        """Keep to what the server says about waiting. RETURNS (bool): whether the request may be billed."""
+        if (seconds := read_retry_after(error)) is not None:
+            self.pace.pause(seconds)
+        return may_be_billed(error)
+
+    def _check(self, error: Exception | None, words: str) -> None:
+        """RAISES (UniversalNERError): there is no point in going on."""
+        self.failed_in_a_row = 0 if error is None else self.failed_in_a_row + 1
+        about = {"name": self.settings.name, "url": self.settings.base_url or "the vendor's server", "error": words}
+        if error is not None and is_hopeless(error):
+            raise UniversalNERError(Errors.U036.format(**about))
+        if self.failed_in_a_row >= self.settings.give_up_after and not self.stopping:
+            raise UniversalNERError(Errors.U037.format(count=self.failed_in_a_row, **about))
+
+    def _tell(self, error: BaseException) -> str:
+        """An error in words, without the key, which a server may echo."""
+        words = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+        return (words.replace(self.key, "***") if self.key else words)[:500]
+
+
+class _OverBudget(Exception):
+    """Nothing more may be spent."""
+
+
+def read_key(variable: str | None) -> str | None:
+    """The key in an environment variable. RAISES (UniversalNERError): there is none."""
+    if variable is None:
+        return None
+    if not os.environ.get(variable):
+        raise UniversalNERError(Errors.U038.format(variable=variable))
+    return os.environ[variable]
+
+
+def make_client(settings: "ChatSettings", key: str | None) -> AsyncOpenAI:
+    """The SDK's client; retries are ours, since each must fit the budget and be counted."""
+    options = {"api_key": key or "none", "max_retries": 0, "timeout": settings.timeout}
+    options["http_client"] = DefaultAioHttpClient(timeout=settings.timeout)  # half the work of the other one
+    if settings.azure_api_version:
+        return AsyncAzureOpenAI(azure_endpoint=settings.base_url, api_version=settings.azure_api_version, **options)
+    return AsyncOpenAI(base_url=settings.base_url, **options)
