@@ -6,6 +6,7 @@ import math
 import time
 from typing import Any
 
+import aiohttp
 import openai
 from aiolimiter import AsyncLimiter
 from tenacity import RetryCallState, wait_random_exponential
@@ -69,9 +70,12 @@ def is_hopeless(error: BaseException) -> bool:
 
 def may_be_billed(error: BaseException) -> bool:
     """Whether the request may have been worked on, though no whole reply came."""
-    if isinstance(error, openai.APIConnectionError) and not isinstance(error, openai.APITimeoutError):
-        return type(error.__cause__).__name__ not in ("ConnectError", "ConnectTimeout", "PoolTimeout")
-    return not isinstance(error, openai.APIStatusError)
+    link: BaseException | None = error
+    while link is not None:
+        if isinstance(link, (openai.APIStatusError, aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)):
+            return False  # refused, or never sent
+        link = link.__cause__
+    return True
 
 
 def wait_as_told(state: RetryCallState) -> float:

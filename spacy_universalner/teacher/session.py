@@ -147,7 +147,8 @@ class Session:
 
     def _tell(self, error: BaseException) -> str:
         """An error in words, without the key, which a server may echo."""
-        words = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+        cause = f" ({error.__cause__})" if str(error.__cause__ or "") else ""
+        words = f"{type(error).__name__}: {error}{cause}" if str(error) else type(error).__name__
         return (words.replace(self.key, "***") if self.key else words)[:500]
 
 
