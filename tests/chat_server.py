@@ -199,6 +199,11 @@ class ChatServer:
         return self.counts["in_flight_max"]
 
     @property
+    def connections(self) -> int:
+        """Connections that are open."""
+        return len(self._clients)
+
+    @property
     def batches(self) -> int:
         """Batches made."""
         return self.counts["batches"]
@@ -685,7 +690,7 @@ def deliver(connection: Connection, answer: Answer, fault: Fault, done: Callable
 def capitalised_words(messages: list[dict[str, Any]]) -> str:
     """The reply of a teacher who takes capitalised words for names: [("Ada", "name"), ...]."""
     _, _, passage = messages[-1]["content"].rpartition("Passage: ")
-    words = dict.fromkeys(word for word in WORD.findall(passage) if word[0].isupper())
+    words = [word for word in dict.fromkeys(WORD.findall(passage)) if word[0].isupper()]
     return "[" + ", ".join(f'("{word}", "name")' for word in words) + "]"
 
 
