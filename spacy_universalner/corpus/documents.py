@@ -100,7 +100,7 @@ def list_files(source: Path, counts: Counter[str] | None = None) -> list[Path]:
     if not source.exists():
         hint = "Name a file of documents, like a JSONL file of {'text': ...} on every line, a folder or a profile."
         raise UniversalNERError(Errors.U001.format(path=source, hint=hint))
-    found = sorted(path for path in source.rglob("*") if path.is_file()) if source.is_dir() else [source]
+    found = sorted(path for path in source.rglob("*") if not path.is_dir()) if source.is_dir() else [source]
     files = [path for path in found if _ending(path)]
     if not files:
         message = Errors.U102 if source.is_dir() else Errors.U101
@@ -176,12 +176,13 @@ def _parquet_rows(path: Path, fields: Fields) -> Iterator[tuple[int, dict[str, A
     from pyarrow import ArrowException
     from pyarrow.parquet import ParquetFile
 
-    wanted = {name.partition(".")[0] for name in (fields.text, fields.id, fields.source, fields.domain) if name}
+    known = [name for name in (fields.text, fields.id, fields.source, fields.domain) if name]
+    wanted = {*known, *(name.partition(".")[0] for name in known)}
     number = 0
     try:
         with ParquetFile(path, buffer_size=BLOCK) as file:
             names = file.schema_arrow.names
-            columns = [name for name in names if name in wanted | {fields.text}] or names
+            columns = [name for name in names if name in wanted] or names
             for batch in file.iter_batches(batch_size=256, columns=columns):
                 for row in batch.to_pylist():
                     number += 1
