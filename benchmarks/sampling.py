@@ -28,7 +28,7 @@ def documents(number: int) -> Iterator[dict[str, str]]:
     """Texts of random words, the frequent ones short; copies are of one of the last thousand texts."""
     rng = random.Random(0)
     letters = "etaoinshrdlucmfwypvbgkjqxz"
-    words = ["".join(rng.choices(letters, k=1 + rank % 3 + rank.bit_length() // 3)) for rank in range(1, 50_000)]
+    words = ["".join(rng.choices(letters, k=2 + rank % 3 + rank.bit_length() // 3)) for rank in range(1, 50_000)]
     ranks = [int(len(words) ** rng.random()) for _ in range(200_000)]  # Zipf's law, nearly
     recent: list[list[str]] = [["one"]]
     for place in range(number):
@@ -39,7 +39,7 @@ def documents(number: int) -> Iterator[dict[str, str]]:
                 text[rng.randrange(len(text))] = "another"
         else:
             start = rng.randrange(len(ranks) - 400)
-            text = [words[ranks[start + rng.randrange(400)] - 1] for _ in range(rng.randint(160, 240))]
+            text = [words[ranks[start + rng.randrange(400)] - 1] for _ in range(rng.randint(170, 230))]
         recent = [*recent[-999:], text]
         yield {"text": " ".join(text) + ".", "domain": f"domain {place % 7}"}
 

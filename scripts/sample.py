@@ -20,10 +20,10 @@ def main(
         Path,
         Option(help="File (.txt, .jsonl, also with .gz or .zst, .parquet), folder of such files, or profile (.cfg)"),
     ] = Path("assets/passages.jsonl"),
-    config: Annotated[Path, Option(help="Settings, section [sample]")] = Path("configs/distil.cfg"),
+    config: Annotated[Path, Option(help="Settings, section sample")] = Path("configs/distil.cfg"),
     passages: Annotated[Path, Option(help="Passages to be labelled")] = Path("corpus/passages.jsonl"),
 ) -> None:
-    """Cut DOCUMENTS to size, drop duplicates and keep a sample, as the section [sample] of CONFIG says."""
+    """Cut DOCUMENTS to size, drop duplicates and keep a sample, as the section sample of CONFIG says."""
     settings = load_settings(config, "sample")
     with stage("sample", [passages]) as facts:
         read: Counter[str] = Counter()

@@ -1,4 +1,5 @@
 import pickle
+import runpy
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ from spacy_universalner.corpus import passages as module
 from spacy_universalner.corpus.documents import read_documents
 from spacy_universalner.corpus.passages import draw, finish
 from spacy_universalner.errors import UniversalNERError
-from spacy_universalner.records import Passage
+from spacy_universalner.records import Passage, read_json, read_records, write_records
 from spacy_universalner.schemas import load_settings
 
 ROOT = Path(__file__).parents[2]
@@ -186,3 +187,15 @@ def test_a_document_that_is_there_twice_is_a_duplicate():
 def test_a_limit_of_none_is_an_error():
     with pytest.raises(UniversalNERError, match="U008.*limit"):
         sample(documents("One."), limit=0)
+
+
+def test_the_script_counts_what_was_read_and_kept(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_records(Path("data/d.jsonl"), documents("One.", "one.", "Two."))
+    Path("data/README.md").write_text("Some text.")
+    main = runpy.run_path(str(ROOT / "scripts" / "sample.py"))["main"]
+    main(documents=Path("data"), config=ROOT / "configs" / "distil.cfg")
+    assert [passage.text for passage in read_records(Path("corpus/passages.jsonl"), Passage)] == ["One.", "Two."]
+    facts = read_json(Path("metrics/stages/sample.json"))
+    names = ("files", "set_aside_files", "documents", "duplicates", "near_duplicates", "kept", "short")
+    assert [facts[name] for name in names] == [1, 1, 3, 1, 0, 2, 0]
