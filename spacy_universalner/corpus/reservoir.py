@@ -57,7 +57,7 @@ class Reservoir:
         self.hold(_hash(self.seed, fold(passage.text)), copy)
 
     def hold(self, priority: int, copy: Copy) -> None:
-        """Hold one of the copies of another reservoir's."""
+        """Hold a passage with the priority another reservoir of this seed gave it."""
         stratum = str(copy[STRATUM[self.strata]]) if self.strata else ""
         held = self._held.setdefault(stratum, {})
         if priority in held:
