@@ -1,30 +1,38 @@
 """Cut documents into passages to be labelled."""
 
+from collections import Counter
 from pathlib import Path
+from typing import Annotated
 
-from spacy_universalner.corpus.passages import read_documents, sample
+from typer import Option
+
+from spacy_universalner.corpus.documents import read_documents
+from spacy_universalner.corpus.passages import sample
 from spacy_universalner.errors import Errors, UniversalNERError
+from spacy_universalner.progress import track
 from spacy_universalner.records import write_records
 from spacy_universalner.schemas import load_settings
 from spacy_universalner.stage import run, stage
 
 
 def main(
-    documents: Path = Path("assets/passages.jsonl"),
-    config: Path = Path("configs/distil.cfg"),
-    passages: Path = Path("corpus/passages.jsonl"),
+    documents: Annotated[
+        Path,
+        Option(help="File (.txt, .jsonl, also with .gz or .zst, .parquet), folder of such files, or profile (.cfg)"),
+    ] = Path("assets/passages.jsonl"),
+    config: Annotated[Path, Option(help="Settings, section sample")] = Path("configs/distil.cfg"),
+    passages: Annotated[Path, Option(help="Passages to be labelled")] = Path("corpus/passages.jsonl"),
 ) -> None:
-    """Cut DOCUMENTS to size, drop duplicates and keep a sample, as the section [sample] of CONFIG says."""
+    """Cut DOCUMENTS to size, drop duplicates and keep a sample, as the section sample of CONFIG says."""
+    settings = load_settings(config, "sample")
     with stage("sample", [passages]) as facts:
-        settings = load_settings(config, "sample")
-        result = sample(
-            read_documents(documents), max_tokens=settings.max_tokens, limit=settings.limit, seed=settings.seed
-        )
+        read: Counter[str] = Counter()
+        result = sample(track(read_documents(documents, read), "sample"), **settings.model_dump())
         if not result.passages:
-            hint = "Every line should be a JSON object with a text."
+            hint = "Every document should have a text."
             raise UniversalNERError(Errors.U004.format(path=documents, kind="document with visible text", hint=hint))
         write_records(passages, result.passages)
-        facts.update(result.counts)
+        facts.update({**read, **result.counts})
 
 
 if __name__ == "__main__":

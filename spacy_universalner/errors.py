@@ -133,3 +133,23 @@ class Errors(metaclass=_Coded):
     U084 = "Example {id!r}: expected one prediction for each of the types {expected}, in order, got {got}."
     # stages
     U090 = "Stage {stage} ended without writing {path}."
+    # documents and the sample
+    U100 = "{path} cannot be read: {reason}. The file is damaged or cut off: fetch it or write it again."
+    U101 = (
+        "{path} is no file of documents. Expected one that ends in {kinds}, a folder of such files, or a profile "
+        "(.cfg, as configs/pile.cfg)."
+    )
+    U102 = (
+        "There is no file of documents in the folder {path} (files of other kinds: {others}). Expected at least one "
+        "that ends in {kinds}."
+    )
+    U103 = (
+        "The id {id!r} belongs to two passages, {first} and {second}. Ids must be unique, also once the passages of a "
+        "document are numbered. Give the documents other ids, or none: then they are numbered by their files (in a "
+        "profile: id = null)."
+    )
+    U104 = (
+        "The data set {dataset} cannot be read: {reason}. Check dataset, name, revision and split in the profile, and "
+        "the network if it is on the hub."
+    )
+    U105 = "Reservoirs can be merged if they have the same limit, seed and strata, got {got}, expected {expected}."

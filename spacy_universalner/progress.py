@@ -1,22 +1,26 @@
 """How far a long run is: a bar on a terminal, a line now and then in a log."""
 
+import math
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from typing import TypeVar
 
 from tqdm import tqdm
+
+T = TypeVar("T")
 
 EVERY = 30.0
 
 
 @contextmanager
 def show_progress(
-    total: int, name: str | None, *, every: float = EVERY, note: Callable[[], str] = str
+    total: int | None, name: str | None, *, every: float = EVERY, note: Callable[[], str] = str
 ) -> Iterator[Callable[[int], object]]:
     """Show progress on stderr, with rate and time left.
 
-    total (int): how much there is to do.
+    total (int): how much there is to do, None if that is not known: then without time left.
     name (str): what to call it; None shows nothing.
     every (float): seconds between two lines where stderr is no terminal.
     note (Callable): gives what else to show, such as the cost so far.
@@ -33,24 +37,39 @@ def show_progress(
 
             yield advance
     else:
-        yield _Lines(total, name, every, note)
+        lines = _Lines(total, name, every, note)
+        yield lines
+        if total is None:
+            lines.write()
+
+
+def track(items: Iterable[T], name: str | None) -> Iterator[T]:
+    """Hand items on, and show on stderr how many there were. NAME as of `show_progress`."""
+    with show_progress(None, name) as advance:
+        for item in items:
+            advance(1)
+            yield item
 
 
 class _Lines:
-    def __init__(self, total: int, name: str, every: float, note: Callable[[], str]) -> None:
+    def __init__(self, total: int | None, name: str, every: float, note: Callable[[], str]) -> None:
         self.total, self.name, self.every, self.note = total, name, every, note
         self.done = 0
         self.start = self.shown = time.monotonic()
 
     def __call__(self, count: int) -> None:
         self.done += count
-        now = time.monotonic()
-        if self.done >= self.total or now - self.shown >= self.every:
-            self.shown = now
-            sys.stderr.write(self._line(now - self.start) + "\n")
-            sys.stderr.flush()
+        if self.done >= (self.total or math.inf) or time.monotonic() - self.shown >= self.every:
+            self.write()
+
+    def write(self) -> None:
+        self.shown = time.monotonic()
+        sys.stderr.write(self._line(self.shown - self.start) + "\n")
+        sys.stderr.flush()
 
     def _line(self, elapsed: float) -> str:
         form = "{desc}: {n_fmt}/{total_fmt} [{elapsed}<{remaining}, {rate_fmt}{postfix}]"
+        if self.total is None:
+            form = "{desc}: {n_fmt} [{elapsed}, {rate_fmt}{postfix}]"
         meter = {"prefix": self.name, "unit": " texts", "bar_format": form, "postfix": self.note()}
         return tqdm.format_meter(self.done, self.total, elapsed, **meter)

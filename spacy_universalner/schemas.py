@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Literal
 
 from confection import Config
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError, ValidationInfo, field_validator
 from pydantic_core import ErrorDetails
 from spacy.util import load_config
 
@@ -18,8 +18,39 @@ class Settings(BaseModel):
 
 class SampleSettings(Settings):
     max_tokens: PositiveInt = Field(title="Longest passage, in words and punctuation marks")
-    limit: int = Field(ge=0, title="Passages to keep, 0 for all")
+    limit: PositiveInt = Field(title="Passages to keep")
+    strata: Literal["", "source", "domain"] = Field(
+        title="Field whose values share the sample equally, small ones whole; empty for none"
+    )
+    near_duplicates: float = Field(ge=0, le=1, title="Resemblance from which a passage is dropped, 0 for never")
+    spare: float = Field(ge=0, title="Share of the limit held in addition, to make up for near duplicates")
     seed: int = Field(title="Seed of the sample")
+
+
+class DocumentsSettings(Settings):
+    path: str | None = Field(title="File or folder of documents, null to read a data set")
+    dataset: str | None = Field(title="Data set, by its name on the hub or its folder; null to read a path")
+    name: str | None = Field(title="Configuration of the data set")
+    revision: str | None = Field(title="Version of the data set")
+    split: str | None = Field(title="Split of the data set")
+    text: str = Field(title="Field of the text, dotted if nested")
+    id: str | None = Field(title="Field of the id, null to number the documents")
+    source: str | None = Field(title="Field of the source")
+    domain: str | None = Field(title="Field of the domain")
+    take: int = Field(ge=0, title="Documents to read, 0 for all")
+    shuffle_buffer: int = Field(ge=0, title="Rows of the data set drawn from at random, 0 for its order")
+    seed: int = Field(title="Seed of that order")
+
+    @field_validator("dataset", "name", "revision", "split", "shuffle_buffer")
+    @classmethod
+    def check_kind(cls, value: str | int | None, info: ValidationInfo) -> str | int | None:
+        """Either a path or a data set is read, and what is said of a data set is not passed over."""
+        if info.data.get("path") is None:
+            if value is None and info.field_name in ("dataset", "split"):
+                raise ValueError("needed where path is null")
+        elif value:
+            raise ValueError("has no meaning for a path: set it to null, or to 0 if it is a number")
+        return value
 
 
 class FilterSettings(Settings):
@@ -68,6 +99,7 @@ class TrainSettings(Settings):
 
 
 SECTIONS: dict[str, type[Settings]] = {
+    "documents": DocumentsSettings,
     "sample": SampleSettings,
     "filter": FilterSettings,
     "convert": ConvertSettings,

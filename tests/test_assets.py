@@ -7,7 +7,7 @@ from pathlib import Path
 
 from spacy_universalner.align import find_mentions
 from spacy_universalner.chunking import TOKEN
-from spacy_universalner.corpus.passages import read_documents
+from spacy_universalner.corpus.documents import read_documents
 from spacy_universalner.parsing import parse_pairs
 from spacy_universalner.prompts import TYPE_V1, messages_key
 from spacy_universalner.records import Passage, read_rows

@@ -7,7 +7,8 @@ from spacy_universalner.errors import UniversalNERError
 from spacy_universalner.schemas import SECTIONS, load_settings
 
 CONFIGS = Path(__file__).parents[1] / "configs"
-SAMPLE = "[sample]\nmax_tokens = 256\nlimit = 0\nseed = 0\n"
+SAMPLE = '[sample]\nmax_tokens = 256\nlimit = 10\nstrata = ""\nnear_duplicates = 0.8\nspare = 0.25\nseed = 0\n'
+KEYS = ["max_tokens", "limit", "strata", "near_duplicates", "spare", "seed"]
 
 
 def write(tmp_path, content):
@@ -23,7 +24,13 @@ def problems(tmp_path, content, section="sample"):
     return [line.strip().partition(":")[0] for line in str(caught.value).splitlines()[1:]]
 
 
-SHIPPED = {"sample": "distil.cfg", "filter": "distil.cfg", "convert": "distil.cfg", "train": "train.cfg"}
+SHIPPED = {
+    "documents": "pile.cfg",
+    "sample": "distil.cfg",
+    "filter": "distil.cfg",
+    "convert": "distil.cfg",
+    "train": "train.cfg",
+}
 
 
 @pytest.mark.parametrize("section", SECTIONS)
@@ -32,18 +39,20 @@ def test_the_shipped_configs_load(section):
 
 
 def test_settings_are_the_values_of_the_file(tmp_path):
-    assert load_settings(write(tmp_path, SAMPLE), "sample").model_dump() == {"max_tokens": 256, "limit": 0, "seed": 0}
+    settings = load_settings(write(tmp_path, SAMPLE), "sample")
+    assert list(settings.model_dump().items()) == list(zip(KEYS, [256, 10, "", 0.8, 0.25, 0], strict=True))
 
 
 WRONG = {
     "unknown key": (SAMPLE + "colour = 'red'\n", ["[sample] colour"]),
-    "missing key": ("[sample]\nlimit = 0\nseed = 0\n", ["[sample] max_tokens"]),
-    "missing section": ("", ["[sample] max_tokens", "[sample] limit", "[sample] seed"]),
+    "missing key": (SAMPLE.replace("max_tokens = 256\n", ""), ["[sample] max_tokens"]),
+    "missing section": ("", [f"[sample] {key}" for key in KEYS]),
     "wrong type": (SAMPLE.replace("256", '"many"'), ["[sample] max_tokens"]),
     "out of range": (
-        SAMPLE.replace("256", "0").replace("limit = 0", "limit = -1"),
-        ["[sample] max_tokens", "[sample] limit"],
+        SAMPLE.replace("256", "0").replace("limit = 10", "limit = 0").replace("0.8", "1.5").replace("0.25", "-1"),
+        ["[sample] max_tokens", "[sample] limit", "[sample] near_duplicates", "[sample] spare"],
     ),
+    "unknown choice": (SAMPLE.replace('strata = ""', 'strata = "id"'), ["[sample] strata"]),
     "not filled in": (SAMPLE.replace("256", "null"), ["[sample] max_tokens"]),
     "unknown section": (SAMPLE + "[smaple]\na = 1\n", ["[smaple]"]),
     "unknown subsection": (SAMPLE + "[sample.more]\na = 1\n", ["[sample] more"]),
@@ -56,7 +65,8 @@ def test_a_wrong_config_is_an_error(tmp_path, content, expected):
 
 
 def test_everything_wrong_is_reported_at_once(tmp_path):
-    content = '[sample]\nmax_tokens = "many"\nlimti = 0\nseed = 0.5\n[trian]\na = 1\n'
+    content = SAMPLE.replace("256", '"many"').replace("limit", "limti").replace("seed = 0", "seed = 0.5")
+    content += "[trian]\na = 1\n"
     found = problems(tmp_path, content)
     assert sorted(found) == [
         "[sample] limit",
@@ -70,6 +80,39 @@ def test_everything_wrong_is_reported_at_once(tmp_path):
 def test_subsections_are_checked_too(tmp_path):
     content = (CONFIGS / "train.cfg").read_text(encoding="utf8").replace("alpha = 64", "beta = 64")
     assert problems(tmp_path, content, "train") == ["[train] lora.alpha", "[train] lora.beta"]
+
+
+def pile(**changes):
+    text = (CONFIGS / "pile.cfg").read_text(encoding="utf8")
+    for key, value in changes.items():
+        text = re.sub(f"^{key} = .*$", f"{key} = {value}", text, flags=re.MULTILINE)
+    return text
+
+
+# Changes to configs/pile.cfg, and the keys that are wrong then.
+SOURCES = {
+    "neither path nor data set": ({"dataset": "null"}, ["[documents] dataset"]),
+    "both": ({"path": '"data"'}, ["[documents] dataset", "[documents] split", "[documents] shuffle_buffer"]),
+    "a data set without a split": ({"split": "null"}, ["[documents] split"]),
+    "a path shuffled": (
+        {"path": '"data"', "dataset": "null", "split": "null"},
+        ["[documents] shuffle_buffer"],
+    ),
+    "a path with a revision": (
+        {"path": '"data"', "dataset": "null", "split": "null", "shuffle_buffer": 0, "revision": '"main"'},
+        ["[documents] revision"],
+    ),
+}
+
+
+@pytest.mark.parametrize(("changes", "expected"), SOURCES.values(), ids=SOURCES)
+def test_a_profile_names_either_a_path_or_a_data_set(tmp_path, changes, expected):
+    assert problems(tmp_path, pile(**changes), "documents") == expected
+
+
+def test_a_profile_may_name_a_path(tmp_path):
+    content = pile(path='"data"', dataset="null", split="null", shuffle_buffer=0)
+    assert load_settings(write(tmp_path, content), "documents").path == "data"
 
 
 def test_an_error_says_what_was_found_and_expected(tmp_path):

@@ -1,10 +1,30 @@
-import json
+import pickle
+import runpy
+from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from spacy_universalner.corpus.passages import read_documents, sample
+from spacy_universalner.corpus import passages as module
+from spacy_universalner.corpus.documents import read_documents
+from spacy_universalner.corpus.passages import draw, finish
 from spacy_universalner.errors import UniversalNERError
-from spacy_universalner.records import Passage
+from spacy_universalner.records import Passage, read_json, read_records, write_records
+from spacy_universalner.schemas import load_settings
+
+ROOT = Path(__file__).parents[2]
+
+
+def story(number, ending=""):
+    """A text of its own, but for its ending."""
+    return " ".join(f"{word} {number}" for word in "harbour master wrote ship quay storm week".split()) + ending
+
+
+def sample(documents, **changes):
+    """A sample without near duplicates of all that is there, but for the changes."""
+    all_of_it = {"max_tokens": 256, "limit": 1000, "seed": 0, "strata": "", "near_duplicates": 0, "spare": 0.25}
+    return module.sample(documents, **{**all_of_it, **changes})
 
 
 def documents(*texts):
@@ -43,7 +63,15 @@ def test_empty_documents_are_set_aside_and_counted():
 
 def test_counts_add_up():
     counts = sample(documents("One two. Three four.", "", "one two."), max_tokens=3, limit=1).counts
-    assert counts == {"documents": 3, "empty": 1, "passages": 3, "duplicates": 1, "kept": 1}
+    assert counts == {
+        "documents": 3,
+        "empty": 1,
+        "passages": 3,
+        "duplicates": 1,
+        "near_duplicates": 0,
+        "kept": 1,
+        "short": 0,
+    }
 
 
 def test_a_sample_stands_in_file_order():
@@ -69,46 +97,105 @@ def test_a_limit_above_the_number_keeps_all():
     assert len(sample(documents("One.", "Two."), limit=5).passages) == 2
 
 
-def write(path, *rows):
-    path.write_text("\n".join(row if isinstance(row, str) else json.dumps(row) for row in rows), encoding="utf8")
-    return path
+def test_the_embedded_corpus_comes_out_as_it_is():
+    documents = list(read_documents(ROOT / "assets" / "passages.jsonl"))
+    shipped = load_settings(ROOT / "configs" / "distil.cfg", "sample")
+    result = module.sample(documents, **shipped.model_dump())
+    assert result.passages == documents
+    assert result.counts["kept"] == 471
 
 
-def test_documents_are_read(tmp_path):
-    path = write(tmp_path / "d.jsonl", {"id": 7, "text": "One.", "extra": 1}, {"id": "b", "text": "", "domain": "law"})
-    assert list(read_documents(path)) == [Passage("7", "One."), Passage("b", "", domain="law")]
+def test_what_was_drawn_from_parts_is_the_sample_of_the_whole():
+    texts, settings_ = documents(*map(str, range(200))), {"max_tokens": 9, "limit": 20, "seed": 4, "strata": ""}
+    parts = [draw(texts[start::3], spare=0.25, **settings_) for start in range(3)]
+    whole, *others = (pickle.loads(pickle.dumps(part)) for part in parts)
+    for other in others:
+        whole.merge(other)
+    merged = finish(whole, limit=20, near_duplicates=0.8)
+    expected = sample(texts, near_duplicates=0.8, **settings_)
+    assert merged.passages == sorted(expected.passages, key=lambda passage: passage.id)
+    assert merged.counts == expected.counts
 
 
-def test_half_a_surrogate_pair_is_replaced(tmp_path):
-    path = write(tmp_path / "d.jsonl", r'{"id": "a", "text": "x \ud83d y"}')
-    assert next(read_documents(path)).text == "x \ufffd y"
+@given(
+    rows=st.lists(st.tuples(st.integers(0, 9), st.integers(0, 3), st.sampled_from("ab")), max_size=30),
+    cuts=st.lists(st.integers(0, 30), max_size=3),
+    shuffled=st.randoms(use_true_random=False),
+    limit=st.integers(1, 8),
+    strata=st.sampled_from(["", "source"]),
+)
+@settings(deadline=None, max_examples=60)
+def test_order_and_parts_are_of_no_matter(rows, cuts, shuffled, limit, strata):
+    found = [
+        Passage(f"{i}", story(number, " The end." * end + " " * (i % 3)), source=source)
+        for i, (number, end, source) in enumerate(rows)
+    ]
+
+    def run(parts):
+        whole = draw([], max_tokens=256, limit=limit, seed=1, strata=strata, spare=0.5)
+        for part in parts:
+            whole.merge(draw(part, max_tokens=256, limit=limit, seed=1, strata=strata, spare=0.5))
+        return finish(whole, limit=limit, near_duplicates=0.6).passages
+
+    expected = run([found])
+    streamed = sample(found, limit=limit, seed=1, strata=strata, near_duplicates=0.6, spare=0.5).passages
+    assert sorted(streamed, key=lambda passage: passage.id) == expected
+    shuffled.shuffle(found)
+    edges = [0, *sorted(cuts), len(found)]
+    assert run(found[start:end] for start, end in zip(edges, edges[1:], strict=False)) == expected
 
 
-BAD = {
-    "no text": ({"id": "b"}, "U007.*line 2.*'text' of a document must be a string"),
-    "text is a number": ({"id": "b", "text": 5}, "U007.*line 2.*got 5"),
-    "no id": ({"text": "One."}, "U007.*line 2.*'id'"),
-    "domain is a list": ({"id": "b", "text": "One.", "domain": []}, "U007.*line 2.*'domain'"),
-    "id used twice": ({"id": "a", "text": "Two."}, "U006.*line 2"),
-    "no object": ("5", "U002.*line 2"),
-    "cut off": ('{"id": "b", "te', "U002.*line 2"),
-}
+def test_of_near_duplicates_one_is_kept_and_the_rest_counted():
+    result = sample(documents(story(1), story(2), story(2, "!"), story(2, " Then")), near_duplicates=0.7)
+    assert [passage.text[:9] for passage in result.passages] == ["harbour 1", "harbour 2"]
+    assert result.counts["near_duplicates"] == 2
 
 
-@pytest.mark.parametrize(("row", "message"), BAD.values(), ids=BAD)
-def test_a_bad_line_is_named(tmp_path, row, message):
-    path = write(tmp_path / "d.jsonl", {"id": "a", "text": "One."}, row)
-    with pytest.raises(UniversalNERError, match=message):
-        list(read_documents(path))
+def test_near_duplicates_are_made_up_for_as_far_as_the_spare_goes():
+    copies = [story(1, f" {number}") for number in range(40)]
+    texts = documents(*copies, *map(str, range(60)))
+    plenty, little = (sample(texts, limit=20, near_duplicates=0.7, spare=spare).counts for spare in (2, 0))
+    assert (plenty["kept"], plenty["short"]) == (20, 0)
+    assert little["kept"] + little["near_duplicates"] == 20
+    assert little["short"] == little["near_duplicates"] > 0
 
 
-def test_another_encoding_is_an_error_of_its_line(tmp_path):
-    path = tmp_path / "d.jsonl"
-    path.write_bytes('{"id": "a", "text": "é"}\n'.encode("latin1"))
-    with pytest.raises(UniversalNERError, match="U002.*line 1"):
-        list(read_documents(path))
+def test_strata_share_the_sample():
+    texts = [Passage(f"{i}", f"Text {i}.", domain=["law", "news", "web"][min(i // 5, 2)]) for i in range(200)]
+    kept = sample(texts, limit=30, strata="domain").passages
+    shares = [sum(passage.domain == domain for passage in kept) for domain in ("law", "news", "web")]
+    assert shares == [5, 5, 20]
 
 
-def test_a_missing_file_says_what_is_wanted(tmp_path):
-    with pytest.raises(UniversalNERError, match="U001.*JSONL file of documents"):
-        list(read_documents(tmp_path / "none.jsonl"))
+def test_a_text_of_two_strata_is_kept_once():
+    copies = [Passage(name, "One.", source=name) for name in "ba"]
+    result = sample([*copies, Passage("c", "Two.", source="b")], strata="source")
+    assert [passage.id for passage in result.passages] == ["a", "c"]
+    assert result.counts["duplicates"] == 1
+
+
+def test_an_id_of_two_passages_is_an_error():
+    texts = [Passage("a-1", "Five."), Passage("a", "One two. Three four.")]
+    with pytest.raises(UniversalNERError, match="U103.*'a-1'.*'Five.'.*'One two.'.*id = null"):
+        sample(texts, max_tokens=3)
+
+
+def test_a_document_that_is_there_twice_is_a_duplicate():
+    assert sample([Passage("a", "One."), Passage("a", "One.")]).counts["duplicates"] == 1
+
+
+def test_a_limit_of_none_is_an_error():
+    with pytest.raises(UniversalNERError, match="U008.*limit"):
+        sample(documents("One."), limit=0)
+
+
+def test_the_script_counts_what_was_read_and_kept(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_records(Path("data/d.jsonl"), documents("One.", "one.", "Two."))
+    Path("data/README.md").write_text("Some text.")
+    main = runpy.run_path(str(ROOT / "scripts" / "sample.py"))["main"]
+    main(documents=Path("data"), config=ROOT / "configs" / "distil.cfg")
+    assert [passage.text for passage in read_records(Path("corpus/passages.jsonl"), Passage)] == ["One.", "Two."]
+    facts = read_json(Path("metrics/stages/sample.json"))
+    names = ("files", "set_aside_files", "documents", "duplicates", "near_duplicates", "kept", "short")
+    assert [facts[name] for name in names] == [1, 1, 3, 1, 0, 2, 0]
