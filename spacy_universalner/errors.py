@@ -102,3 +102,10 @@ class Errors(metaclass=_Coded):
     U084 = "Example {id!r}: expected one prediction for each of the types {expected}, in order, got {got}."
     # stages
     U090 = "Stage {stage} ended without writing {path}."
+    # filter
+    U110 = "Unknown filter rules {unknown}, expected any of: {known}. These always apply: {always}."
+    U111 = (
+        "A reply was given to the prompt with sha256 {sha}…, which is not known, nor is whether it names types or "
+        "definitions. Known prompts: {known}. Filter with the version of spacy-universalner that asked, or add the "
+        "prompt to TEACHER_PROMPTS in prompts.py."
+    )

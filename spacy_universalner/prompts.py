@@ -7,6 +7,7 @@ tokenised as one piece, so the ids asked at inference are a prefix of the ids tr
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -23,15 +24,18 @@ class TeacherPrompt:
     name (str): versioned name.
     system (str): the system message.
     user (str): the user message, with {passage} where the passage goes.
+    variant (str): what it asks for beside each entity, "type" or "definition".
     """
 
     name: str
     system: str
     user: str
+    variant: str = "type"
 
     @property
     def sha(self) -> str:
-        return sha256_json(asdict(self))
+        """What replies name their prompt by: of the name and what the teacher sees."""
+        return sha256_json({"name": self.name, "system": self.system, "user": self.user})
 
     def messages(self, passage: str) -> list[dict[str, str]]:
         """The chat messages for one passage. The passage's own braces are left alone."""
@@ -140,3 +144,13 @@ def get_teacher_prompt(name: str) -> TeacherPrompt:
     if name not in TEACHER_PROMPTS:
         raise UniversalNERError(Errors.U020.format(name=name, known=", ".join(TEACHER_PROMPTS)))
     return TEACHER_PROMPTS[name]
+
+
+@cache
+def prompt_variant(sha: str) -> str:
+    """What the prompt of a reply asked for, "type" or "definition". RAISES (UniversalNERError): an unknown prompt."""
+    for prompt in TEACHER_PROMPTS.values():
+        if prompt.sha == sha:
+            return prompt.variant
+    known = ", ".join(f"{prompt.name} ({prompt.sha[:12]}…)" for prompt in TEACHER_PROMPTS.values())
+    raise UniversalNERError(Errors.U111.format(sha=f"{sha:.12}", known=known))
