@@ -136,7 +136,7 @@ class FilterReport:
             "examples": {
                 reason: [asdict(example) for example in self.examples[reason]]
                 for reason in REASONS
-                if reason in self.examples
+                if self.examples.get(reason)
             },
             "domains": _ranked(self.domains),
             "passage_tokens": dict(sorted(self.passage_tokens.items())),
