@@ -18,8 +18,8 @@ CUT_OFF = ("length", "max_tokens")
 # The paper names "unparseable", "not english letters" and "else type" (section 3.1), the others are ours.
 REPLY_REASONS = {
     "refused": "the teacher would not answer, or a filter stopped it",
-    "no reply": "nothing was said",
     "cut off": "it stopped at its limit of tokens: entities are missing, so its negatives would be untrue",
+    "no reply": "nothing was said",
     "unparseable": "no list of pairs can be read",
     "nothing left": "pairs were listed and none was kept",
 }
@@ -58,7 +58,7 @@ class Rejection:
 class Example:
     """A rejection as a report shows it, shortened.
 
-    snippet (str): where the entity stands or its passage begins; of a whole reply, the reply.
+    snippet (str): where the entity stands or its passage begins; of a whole reply, the reply, if it is not empty.
     """
 
     passage_id: str
@@ -214,11 +214,9 @@ def _find_fault(reply: Reply, rules: Collection[str]) -> str | None:
     """Why a reply is not read at all, None if it is."""
     if "refused" in rules and reply.finish_reason in REFUSED:
         return "refused"
-    if not reply.raw.strip():
-        return "no reply"
     if "cut off" in rules and reply.finish_reason in CUT_OFF:
         return "cut off"
-    return None
+    return None if reply.raw.strip() else "no reply"
 
 
 def _sift(
@@ -272,7 +270,7 @@ def _example(rejection: Rejection, reply: Reply) -> Example:
 
 def _cite(rejection: Rejection, reply: Reply) -> str:
     """The piece of passage or reply that shows a rejection best: of a cut-off reply its end."""
-    if rejection.reason in REPLY_REASONS:
+    if rejection.reason in REPLY_REASONS and reply.raw.strip():
         return _shorten(reply.raw, start=len(reply.raw) if rejection.reason == "cut off" else 0)
     place = re.search(re.escape(rejection.entity), reply.text, re.IGNORECASE)
     return _shorten(reply.text, start=place.start() - SNIPPET_CHARS // 3 if place else 0)

@@ -135,7 +135,7 @@ def tabulate_reasons(report: Mapping[str, Any], *, rules: Collection[str] = RULE
     rows: list[tuple[Cell, ...]] = []
     for what, total, reasons in (("reply", "replies", REPLY_REASONS), ("pair", "pairs", PAIR_REASONS)):
         for reason, meaning in reasons.items():
-            off = " (this rule was off)" if reason in RULES and reason not in rules else ""
+            off = "; this rule was off" if reason in RULES and reason not in rules else ""
             count = report["rejected"].get(reason, 0)
             rows.append((reason, what, count, percent(count, report[total], digits=2), f"{meaning}{off}"))
     note = "Shares are of all replies, and of the pairs in those that were read."
@@ -147,7 +147,11 @@ def tabulate_examples(reason: str, report: Mapping[str, Any]) -> Table:
     found = report.get("examples", {}).get(reason, [])
     title = f"{reason}: {len(found)} of {format_cell(report['rejected'][reason])}"
     if reason in REPLY_REASONS:
-        return Table(title, ("passage", "reply"), [(row["passage_id"], row["snippet"]) for row in found])
+        return Table(
+            title,
+            ("passage", "reply; its passage where it is empty"),
+            [(row["passage_id"], row["snippet"]) for row in found],
+        )
     keys = ("passage_id", "entity", "type", "snippet")
     return Table(title, ("passage", "entity", "type", "in the passage"), [tuple(row[k] for k in keys) for row in found])
 

@@ -64,6 +64,7 @@ def draw_histogram(counts: Mapping[int, int], *, of: str, per: str, bins: int = 
         figure = Figure(figsize=(7.2, 2.8), layout="constrained")
         axes = figure.add_subplot(xlabel=per, ylabel=of)
         axes.set_axisbelow(True)
+        axes.locator_params(integer=True, min_n_ticks=1)
         axes.hist(list(counts), weights=list(counts.values()), bins=edges, color="#1f5f99", rwidth=0.9)
         _strip(axes)
         return _to_svg(figure, f"{total} {of} by {per}, from {low} to {high}.")

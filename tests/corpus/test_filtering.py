@@ -177,7 +177,7 @@ REPLIES_DROPPED = {
     "refusal without words": (dict(raw="", finish_reason="refusal"), "refused"),
     "no words": (dict(raw=" \n"), "no reply"),
     "cut off": (dict(raw=PAIRS[:-1], finish_reason="length"), "cut off"),
-    "cut off before a word": (dict(raw="", finish_reason="length"), "no reply"),
+    "cut off before a word": (dict(raw="", finish_reason="length"), "cut off"),
     "an apology": (dict(raw="I cannot help with that."), "unparseable"),
     "strings": (dict(raw='["Paris", "Zoë"]'), "unparseable"),
 }
@@ -290,6 +290,7 @@ EXAMPLES = {
     ),
     "the passage's beginning": (reply_of(("London", "city"), text=f"Paris {LONG}"), "not in text", "Paris word"),
     "the reply's beginning": (reply_of(raw=f"Sorry, {LONG}"), "unparseable", "Sorry, word"),
+    "the passage of an empty reply": (reply_of(raw=" ", text=f"Paris {LONG}"), "no reply", "Paris word"),
     "the end of a cut-off reply": (reply_of(raw=f"{LONG} the end", finish_reason="length"), "cut off", "word the end"),
 }
 
