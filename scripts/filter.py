@@ -1,40 +1,48 @@
 """Keep what a student can learn from: parse and align the replies, drop the rest with a counted reason."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
 from typer import Option
 
-from spacy_universalner.corpus.filtering import FilterReport, filter_reply
+from spacy_universalner.corpus.filtering import FilterReport, count_domains, filter_reply
 from spacy_universalner.errors import Errors, UniversalNERError
-from spacy_universalner.records import Reply, read_records, write_json, write_records
+from spacy_universalner.prompts import prompt_variant
+from spacy_universalner.records import Record, Reply, read_records, write_json, write_records
+from spacy_universalner.report.corpus import write_corpus_page
 from spacy_universalner.schemas import load_settings
 from spacy_universalner.stage import run, stage
 
 
 def main(
     replies: Annotated[Path, Option(help="Raw replies")] = Path("corpus/replies.jsonl"),
+    passages: Annotated[Path, Option(help="Passages, for their domains")] = Path("corpus/passages.jsonl"),
     config: Annotated[Path, Option(help="Settings, section [filter]")] = Path("configs/distil.cfg"),
     records: Annotated[Path, Option(help="Passages with the mentions kept")] = Path("corpus/records.jsonl"),
     report: Annotated[Path, Option(help="Counts and examples of what was dropped")] = Path("corpus/filter_report.json"),
+    html: Annotated[Path, Option(help="The page of the corpus")] = Path("reports/corpus.html"),
 ) -> None:
-    """Filter the teacher's replies."""
-    settings = load_settings(config, "filter")
+    """Filter the teacher's replies, and write a page of what they hold."""
+    settings = load_settings(config, "filter").model_dump()
     counts = FilterReport()
 
-    def kept():
-        for reply in read_records(replies, Reply):
-            record, rejections = filter_reply(reply, else_types=settings.else_types)
-            counts.add(record, rejections)
+    def kept() -> Iterator[Record]:
+        for reply in read_records(replies, Reply, unique=False):  # convert, which holds the records, finds such ids
+            record, rejections = filter_reply(reply, variant=prompt_variant(reply.prompt_sha), **settings)
+            counts.add(reply, record, rejections)
             if record is not None:
                 yield record
 
-    with stage("filter", outputs=[records, report]) as facts:
-        if not write_records(records, kept()):
-            raise UniversalNERError(
-                Errors.U004.format(path=records, kind="record", hint=f"Read {counts.replies} replies.")
-            )
-        write_json(report, counts.to_json())
+    with stage("filter", outputs=[records, report, html]) as facts:
+        counts.domains = count_domains(passages)
+        write_records(records, kept())
+        found = {**counts.to_json(), "settings": settings}
+        write_json(report, found)
+        write_corpus_page(found, html, rules=settings["rules"])
+        if not counts.records:
+            hint = f"Read {counts.replies} replies; {html} shows why they were dropped."
+            raise UniversalNERError(Errors.U004.format(path=records, kind="record", hint=hint))
         facts.update(records=counts.records, mentions=counts.mentions, types=len(counts.type_counts))
 
 

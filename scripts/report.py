@@ -5,7 +5,7 @@ from typing import Annotated
 
 from typer import Option
 
-from spacy_universalner.report import read_run, write_reports
+from spacy_universalner.report.run import read_run, write_reports
 from spacy_universalner.stage import run, stage
 
 

@@ -153,3 +153,10 @@ class Errors(metaclass=_Coded):
         "the network if it is on the hub."
     )
     U105 = "Reservoirs can be merged if they have the same limit, seed and strata, got {got}, expected {expected}."
+    # filter
+    U110 = "Unknown filter rules {unknown}, expected any of: {known}. These always apply: {always}."
+    U111 = (
+        "A reply was given to the prompt with sha256 {sha}…, which is not known, nor is whether it names types or "
+        "definitions. Known prompts: {known}. Filter with the version of spacy-universalner that asked, or add the "
+        "prompt to TEACHER_PROMPTS in prompts.py."
+    )

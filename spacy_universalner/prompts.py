@@ -7,6 +7,7 @@ tokenised as one piece, so the ids asked at inference are a prefix of the ids tr
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,7 @@ class TeacherPrompt:
 
     @property
     def sha(self) -> str:
+        """What replies name their prompt by: of the name and what the teacher sees."""
         return sha256_json(asdict(self))
 
     def messages(self, passage: str) -> list[dict[str, str]]:
@@ -156,3 +158,13 @@ def get_teacher_prompt(name: str) -> TeacherPrompt:
     if name not in TEACHER_PROMPTS:
         raise UniversalNERError(Errors.U020.format(name=name, known=", ".join(TEACHER_PROMPTS)))
     return TEACHER_PROMPTS[name]
+
+
+@cache
+def prompt_variant(sha: str) -> str:
+    """What the prompt of a reply asked for, "type" or "definition". RAISES (UniversalNERError): an unknown prompt."""
+    for prompt in TEACHER_PROMPTS.values():
+        if prompt.sha == sha:
+            return prompt.variant
+    known = ", ".join(f"{prompt.name} ({prompt.sha[:12]}…)" for prompt in TEACHER_PROMPTS.values())
+    raise UniversalNERError(Errors.U111.format(sha=f"{sha:.12}", known=known))

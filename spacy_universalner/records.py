@@ -140,11 +140,12 @@ def read_rows(path: Path, hint: str = "Run the stage that writes it first.") -> 
             yield number, row
 
 
-def read_records(path: Path, kind: type[R]) -> Iterator[R]:
+def read_records(path: Path, kind: type[R], *, unique: bool = True) -> Iterator[R]:
     """Stream the records of one kind from a JSONL file.
 
     path (Path): the file.
     kind (type): Passage, Reply or Record.
+    unique (bool): look for an id used twice, which holds all ids in memory.
     RAISES (UniversalNERError): a missing file, a bad line, unknown or missing fields, an id used twice.
     """
     known = [f.name for f in fields(kind)]
@@ -161,7 +162,8 @@ def read_records(path: Path, kind: type[R]) -> Iterator[R]:
             raise UniversalNERError(Errors.U009.format(path=path, line=number, kind=kind.__name__, id=id_))
         if id_ in seen:
             raise UniversalNERError(Errors.U006.format(path=path, line=number, kind=kind.__name__, id=id_))
-        seen.add(id_)
+        if unique:
+            seen.add(id_)
         yield record
 
 

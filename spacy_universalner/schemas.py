@@ -54,7 +54,23 @@ class DocumentsSettings(Settings):
 
 
 class FilterSettings(Settings):
+    rules: list[
+        Literal[
+            "refused",
+            "cut off",
+            "nothing left",
+            "else type",
+            "not english letters",
+            "sentence type",
+            "long entity",
+            "not in text",
+        ]
+    ] = Field(title="The rules that apply, of those that may be left out (see corpus/filtering.py)")
     else_types: list[str] = Field(title="Types that say nothing, dropped whatever their case (paper, section 3.1)")
+    max_type_words: PositiveInt = Field(title="Longest type that is no sentence, in words; definitions may be longer")
+    max_entity_words: PositiveInt = Field(title="Longest entity, in words")
+    normalize_space: bool = Field(title="White space in a type becomes one space")
+    normalize_case: bool = Field(title="Types are casefolded")
 
 
 class ConvertSettings(Settings):

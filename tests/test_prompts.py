@@ -14,6 +14,7 @@ from spacy_universalner.prompts import (
     get_template,
     load_template,
     messages_key,
+    prompt_variant,
 )
 
 ODD = {
@@ -59,6 +60,20 @@ def test_other_messages_are_nobodys(messages):
 
 def test_a_prompts_sha_changes_with_its_text():
     assert len({TYPE_V1.sha, replace(TYPE_V1, user="{passage}").sha, replace(TYPE_V1, system="").sha}) == 3
+
+
+def test_a_prompts_sha_is_of_its_name_and_messages_only():
+    assert TYPE_V1.sha == replace(TYPE_V1, variant="definition").sha
+
+
+@pytest.mark.parametrize("prompt", TEACHER_PROMPTS.values(), ids=TEACHER_PROMPTS)
+def test_the_variant_of_a_reply_is_known_by_its_prompt(prompt):
+    assert prompt_variant(prompt.sha) == prompt.variant in ("type", "definition")
+
+
+def test_the_variant_of_an_unknown_prompt_is_an_error():
+    with pytest.raises(UniversalNERError, match=r"U111.*sha256 cafe….*type\.v1"):
+        prompt_variant("cafe")
 
 
 def test_a_key_is_of_all_messages_and_their_order():

@@ -72,6 +72,12 @@ def test_a_bad_line_is_an_error_of_its_line(tmp_path, content, message):
         list(read_records(path, Passage))
 
 
+def test_an_id_used_twice_may_be_left_to_a_later_stage(tmp_path):
+    path = tmp_path / "passages.jsonl"
+    path.write_text(f"{PASSAGE}\n{PASSAGE}", encoding="utf8")
+    assert [passage.id for passage in read_records(path, Passage, unique=False)] == ["1", "1"]
+
+
 MENTIONS = {"no list": 5, "strings": ["Zoë"], "a part missing": [{"text": "Zoë"}], "a part too many": [{"a": "b"}]}
 
 

@@ -1,68 +1,35 @@
 """What came of a run: one page to read, the same as Markdown, and one summary for machines."""
 
-import io
 import json
 import platform
-import re
 import subprocess
-import zlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from html import escape
 from importlib.metadata import PackageNotFoundError, version
-from itertools import islice, pairwise
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import matplotlib
-from jinja2 import Environment, PackageLoader
-from markupsafe import Markup
-from matplotlib.figure import Figure
-from spacy import displacy
-
-from .records import atomic_write, read_json, read_rows, write_json
+from ..records import atomic_write, read_json, read_rows, write_json
+from .corpus import tabulate_domains, tabulate_ends, tabulate_rejected, tabulate_shares
+from .drawing import draw_loss, draw_spans
+from .page import render
+from .tables import Cell, Table, format_cell, format_duration, format_markdown
 
 COMMANDS = ("fetch", "sample", "annotate", "filter", "convert", "train", "assemble", "evaluate", "package")
 PACKAGES = ("spacy", "spacy-llm", "torch", "transformers", "peft", "weasel", "datasets", "spacy-universalner")
 SHOWN = 20
-"""How many types, dev scores and passages the page shows."""
+"""How many dev scores and passages the page shows."""
 
-# Zhou et al. (2023), UniversalNER: string F1 on the full test sets, and the share of mentions by rank of their type.
+# Zhou et al. (2023), UniversalNER: string F1 on the full test sets.
 PAPER_SETS = ("movie", "restaurant", "ai", "literature", "music", "politics", "science")
 PAPER_SCORES = {
     "ChatGPT": dict(zip((*PAPER_SETS, "mean"), (5.3, 32.8, 52.4, 39.8, 66.6, 68.5, 67.0, 47.5), strict=True)),
     "UniNER-7B": dict(zip((*PAPER_SETS, "mean"), (42.4, 31.7, 53.5, 59.4, 65.0, 60.8, 61.1, 53.4), strict=True)),
 }
-PAPER_SHARES = {"top 1%": 74.0, "1\u201110%": 19.0, "10\u2011100%": 7.0}
 
 SCORES = ("span_f1", "string_f1", "sentences", "questions")
 CORPUS_FACTS = ("train_conversations", "dev_conversations", "train_questions")
-COLORS = ("#bfe1d9", "#ffd8b1", "#d5d0f0", "#f7c8d6", "#c7dcf5", "#e2e9b0", "#f3e2a0", "#dccfc4")
-JOIN = "\uffff"
-"""Ends a segment that displaCy would set apart from the next by a space of its own."""
-
-Cell = str | int | float | None
-
-
-@dataclass(frozen=True)
-class Table:
-    """Rows under a header; a column without a text in it is set as numbers.
-
-    title (str): what the rows are.
-    header (tuple): the columns' names.
-    rows (list): one tuple of cells a row; None is shown as a dash.
-    note (str): what a reader must know to read the numbers.
-    """
-
-    title: str
-    header: tuple[str, ...]
-    rows: list[tuple[Cell, ...]]
-    note: str = ""
-
-    @property
-    def numeric(self) -> list[bool]:
-        columns = ([row[i] for row in self.rows] for i in range(len(self.header)))
-        return [bool(self.rows) and not any(isinstance(cell, str) for cell in column) for column in columns]
 
 
 @dataclass(frozen=True)
@@ -176,9 +143,6 @@ def find_commit() -> str | None:
     return done.stdout.strip() if done.returncode == 0 else None
 
 
-# tables
-
-
 def tabulate_stages(run: Run) -> Table:
     """Every command with its time, its memory and what it counted."""
     rows: list[tuple[Cell, ...]] = []
@@ -196,40 +160,6 @@ def tabulate_corpus(run: Run) -> Table:
     """The corpus in numbers."""
     rows = [(key.replace("_", " "), count) for key, count in count_corpus(run).items()]
     return Table("Corpus", ("what", "count"), rows, "Rejected are the mentions and replies that the filter left out.")
-
-
-def tabulate_shares(counts: Mapping[str, int]) -> Table:
-    """How much of all mentions the frequent, middling and rare types hold, beside the paper."""
-    ranked = [count for _, count in rank_types(counts)]
-    first, second = (-(-len(ranked) // parts) for parts in (100, 10))
-    groups = (ranked[:first], ranked[first:second], ranked[second:])
-    rows = [
-        (name, len(group), _percent(sum(group), sum(ranked)), paper)
-        for (name, paper), group in zip(PAPER_SHARES.items(), groups, strict=True)
-    ]
-    header = ("rank", "types", "% of mentions", "% in the paper")
-    return Table("Head and tail", header, rows, "The first group holds at least one type.")
-
-
-def tabulate_types(title: str, ranked: Sequence[tuple[str, int]], total: int) -> Table:
-    """Types with their counts and shares."""
-    rows = [(name, count, _percent(count, total, digits=2)) for name, count in ranked]
-    return Table(title, ("type", "mentions", "% of mentions"), rows)
-
-
-def tabulate_rejected(corpus: Mapping[str, Any]) -> Table:
-    """Why mentions and replies were left out, with examples."""
-    total, examples = sum(corpus["rejected"].values()), corpus.get("examples", {})
-    rows = [
-        (reason, count, _percent(count, total), "; ".join(map(_describe, examples.get(reason, [])[:3])))
-        for reason, count in rank_types(corpus["rejected"])
-    ]
-    return Table("Rejected by reason", ("reason", "count", "%", "examples: entity (type), passage"), rows)
-
-
-def tabulate_domains(corpus: Mapping[str, Any]) -> Table:
-    """Passages by domain."""
-    return Table("Domains", ("domain", "passages"), list(rank_types(corpus.get("domains") or {})))
 
 
 def tabulate_student(manifest: Mapping[str, Any]) -> Table:
@@ -275,27 +205,15 @@ def tabulate_per_type(dev: Mapping[str, Any]) -> Table:
     return Table(f"The {len(rows)} most frequent dev types", header, rows)
 
 
-def rank_types(counts: Mapping[str, int]) -> list[tuple[str, int]]:
-    """Names with their counts, the most frequent first, ties by name."""
-    return sorted(counts.items(), key=lambda item: (-item[1], item[0]))
-
-
-# page
-
-
 def render_html(run: Run) -> str:
     """The page: no script, no style, font or picture from elsewhere. RETURNS (str): HTML."""
-    loader = PackageLoader("spacy_universalner", "templates")
-    env = Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    env.filters["cell"] = format_cell
-    ranked, total = rank_types(run.corpus["type_counts"]), sum(run.corpus["type_counts"].values())
-    tail = ranked[SHOWN:][-SHOWN:]
-    return env.get_template("report.html.jinja").render(
+    return render(
+        "report.html.jinja",
         headline=list_headline(run),
         missing=run.missing,
         stages=tabulate_stages(run),
         corpus=[tabulate_corpus(run), tabulate_shares(run.corpus["type_counts"]), tabulate_domains(run.corpus)],
-        types=[tabulate_types("Head", ranked[:SHOWN], total), tabulate_types("Tail", tail, total)],
+        types=tabulate_ends(run.corpus["type_counts"]),
         rejected=tabulate_rejected(run.corpus),
         student=tabulate_student(run.manifest),
         loss=draw_loss(run.log),
@@ -319,82 +237,6 @@ def list_headline(run: Run) -> list[tuple[str, str, str]]:
     ]
 
 
-def draw_loss(log: Iterable[Mapping[str, Any]]) -> Markup:
-    """The loss over the steps, training and dev. RETURNS (Markup): inline SVG, empty without a loss in the log."""
-    train, dev = ([(row["step"], row[key]) for row in log if key in row] for key in ("loss", "dev_loss"))
-    if not train and not dev:
-        return Markup()
-    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "loss", "font.size": 11}):
-        figure = Figure(figsize=(7.2, 3.4), layout="constrained")
-        axes = figure.add_subplot(xlabel="step", ylabel="loss")
-        if train:
-            axes.plot(*zip(*train, strict=True), color="#9db8d2", linewidth=0.8, label="training")
-            axes.plot(*zip(*_smooth(train), strict=True), color="#1f5f99", linewidth=1.8, label="training, moving mean")
-        if dev:
-            axes.plot(*zip(*dev, strict=True), color="#b3470b", marker="o", markersize=5, linewidth=1.5, label="dev")
-        axes.spines[["top", "right"]].set_visible(False)
-        axes.grid(axis="y", color="#e5e5e5", linewidth=0.8)
-        axes.set_ylim(bottom=0)
-        axes.legend(frameon=False)
-        return _to_svg(figure, f"Loss over {len(train)} logged steps of training and {len(dev)} dev evaluations.")
-
-
-def draw_spans(text: str, spans: Iterable[Sequence[Any]]) -> Markup:
-    """A passage with its entities underlined and named, by displaCy; spans may overlap.
-
-    displaCy escapes the text but not the labels, sets labels over one another where they are longer than their words,
-    and puts a space after every token: labels are escaped here, the templates are ours (their classes are in the page's
-    style sheet), and the tokens are the segments between the spans' edges.
-
-    text (str): the passage.
-    spans (Iterable): (start, end, type), character offsets.
-    RETURNS (Markup): HTML.
-    """
-    spans = sorted({(start, end, escape(label)) for start, end, label in spans})
-    edges = cut_segments(text, [edge for start, end, _ in spans for edge in (start, end)])
-    tokens = [
-        text[a:b] if any(start <= a < end for start, end, _ in spans) and text[a:b].strip() else text[a:b] + JOIN
-        for a, b in pairwise(edges)
-    ]
-    index = {edge: i for i, edge in enumerate(edges)}
-    marks = [{"start_token": index[start], "end_token": index[end], "label": label} for start, end, label in spans]
-    colors = {label: COLORS[zlib.crc32(label.encode("utf8")) % len(COLORS)] for _, _, label in spans}
-    options = {"colors": colors, "template": SPAN_TEMPLATE, **SPAN_OFFSETS}
-    doc = {"text": text, "spans": marks, "tokens": tokens}
-    rendered = displacy.render(doc, style="span", manual=True, jupyter=False, options=options)
-    return Markup(rendered.replace(f"{JOIN} ", "").replace(JOIN, ""))
-
-
-SPAN_OFFSETS = {"top_offset": 25, "top_offset_step": 19, "span_label_offset": 21}
-SPAN_TEMPLATE = {
-    "span": '<span class="mention" style="min-height:{total_height}px">{text}{span_slices}{span_starts}</span>',
-    "slice": '<span class="bar" style="background:{bg};top:{top_offset}px"></span>',
-    "start": '<span class="row"><span class="label" style="background:{bg};top:calc({top_offset}px - 24px)">'
-    "{label}{kb_link}</span></span>",
-}
-
-
-def cut_segments(text: str, edges: Iterable[int], *, longest: int = 30) -> list[int]:
-    """Where to cut a text so that every edge is a cut and lines may break where they should.
-
-    text (str): the text.
-    edges (Iterable): offsets that must be cuts; white space after one is a segment of its own.
-    longest (int): a segment of more characters is cut after each white space.
-    RETURNS (list): offsets, in order, from 0 to the end.
-    """
-    cuts = sorted({0, len(text), *edges})
-    spaces = (
-        match.end()
-        for start, end in pairwise(cuts)
-        for match in re.compile(r"\s+").finditer(text, start, end)
-        if end - start > longest or match.start() == start
-    )
-    return sorted({*cuts, *spaces})
-
-
-# Markdown
-
-
 def render_markdown(run: Run) -> str:
     """Stages, corpus and scores as Markdown tables."""
     tables = [
@@ -413,34 +255,6 @@ def render_markdown(run: Run) -> str:
     return "\n\n".join([*parts, *map(format_markdown, tables)]) + "\n"
 
 
-def format_markdown(table: Table) -> str:
-    """A table as Markdown, under its title and above its note."""
-    rule = ["---:" if numeric else ":---" for numeric in table.numeric]
-    rows = [table.header, rule, *([_escape_markdown(format_cell(cell)) for cell in row] for row in table.rows)]
-    lines = "\n".join(f"| {' | '.join(row)} |" for row in rows)
-    return "\n\n".join(filter(None, (f"## {table.title}", lines, table.note and _escape_markdown(table.note))))
-
-
-# cells
-
-
-def format_cell(cell: Cell) -> str:
-    """A cell as text: thousands set apart, one decimal (two where it would read 0.0), a dash for None."""
-    if cell is None:
-        return "–"
-    if isinstance(cell, float):
-        return f"{cell:,.1f}" if cell == 0 or abs(cell) >= 0.1 else f"{cell:,.2f}"
-    return f"{cell:,}" if isinstance(cell, int) else cell
-
-
-def format_duration(seconds: float) -> str:
-    """Seconds as a person says them."""
-    minutes, rest = divmod(round(seconds), 60)
-    if not minutes:
-        return f"{seconds:.1f} s"
-    return f"{minutes // 60} h {minutes % 60:02} min" if minutes >= 60 else f"{minutes} min {rest:02} s"
-
-
 def _optional_rows(path: Path, limit: int | None = None) -> list[dict[str, Any]]:
     return [row for _, row in islice(read_rows(path), limit)] if path.is_file() else []
 
@@ -451,10 +265,6 @@ def _pick(facts: Mapping[str, Any], keys: Iterable[str]) -> dict[str, Any]:
 
 def _total_seconds(run: Run) -> float:
     return round(float(sum(facts["seconds"] for facts in run.stages.values())), 2)
-
-
-def _percent(part: int, total: int, digits: int = 1) -> float | None:
-    return round(100 * part / total, digits) if total else None
 
 
 def _score(scores: Mapping[str, Any], key: str) -> float | None:
@@ -470,12 +280,6 @@ def _score_cells(scores: Mapping[str, Any] | None) -> tuple[Cell, ...]:
 
 def _name(key: str) -> str:
     return key.replace("_", " ").replace(" f1", " F1")
-
-
-def _describe(example: Mapping[str, Any]) -> str:
-    entity, type_ = example.get("entity"), example.get("type")
-    what = f"{entity} ({type_})" if entity or type_ else "the whole reply"
-    return f"{what}, {example.get('passage_id')}"
 
 
 def _describe_sets(zero_shot: Mapping[str, Any]) -> str:
@@ -502,22 +306,3 @@ def _format_value(value: Any) -> str:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
     return f"{value:,}" if isinstance(value, int) or abs(value) >= 1000 else f"{value:.4g}"
-
-
-def _smooth(points: Sequence[tuple[int, float]]) -> list[tuple[int, float]]:
-    """A moving mean over a twentieth of the points."""
-    reach = len(points) // 40
-    windows = (points[max(0, i - reach) : i + reach + 1] for i in range(len(points)))
-    return [(step, sum(y for _, y in window) / len(window)) for (step, _), window in zip(points, windows, strict=True)]
-
-
-def _to_svg(figure: Figure, label: str) -> Markup:
-    """A figure as an SVG element, without the document around it and without metadata."""
-    buffer = io.StringIO()
-    figure.savefig(buffer, format="svg", metadata=dict.fromkeys(("Creator", "Date", "Format", "Type")))
-    svg = buffer.getvalue()
-    return Markup(svg[svg.index("<svg") :].replace("<svg", f'<svg role="img" aria-label="{escape(label)}"', 1))
-
-
-def _escape_markdown(text: str) -> str:
-    return re.sub(r"([\\`|<\[])", r"\\\1", " ".join(text.split()))
