@@ -100,5 +100,10 @@ class Errors(metaclass=_Coded):
     )
     U083 = "Got predictions for {predictions} texts and {examples} examples. Pass one list of predictions per example."
     U084 = "Example {id!r}: expected one prediction for each of the types {expected}, in order, got {got}."
+    # conversations, released data
+    U120 = (
+        "Got a survey with {got}, expected seed {seed} and dev_limit {dev_limit}. Survey all parts of a corpus with "
+        "the same settings."
+    )
     # stages
     U090 = "Stage {stage} ended without writing {path}."
