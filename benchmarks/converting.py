@@ -2,9 +2,9 @@
 
     python benchmarks/converting.py
 
-Records are shaped like the paper's data: about 250 words and 13 mentions each, their types drawn by rank from a long tail
-of 13,020 names or of 353,092 sentences. Only the number of records differs between the runs of a variant, so memory that
-grows with it is seen. The last line is JSON.
+Records are shaped like the paper's data: 250 words and five mentions each, their types drawn by rank from a long tail
+of 13,020 names or of 353,092 sentences. All sizes of a variant know the same types and differ in the number of records
+only. The last line is JSON.
 """
 
 import json
@@ -25,8 +25,8 @@ from spacy_universalner.records import Mention, Record, write_records
 ROOT = Path(__file__).parents[1]
 TYPES = {"type": 13_020, "definition": 353_092}
 WORDS = [f"w{i:x}" for i in range(20_000)]
-MENTIONS = 5.25
-"""Mentions a passage in the paper's data: 240,725 in 45,889."""
+MENTIONS = 5
+"""Mentions a passage, as in the paper's data: 240,725 in 45,889."""
 
 
 def name_types(variant: str) -> list[str]:
@@ -43,7 +43,7 @@ def make_records(count: int, variant: str):
     spread = -(-len(names) // min(count, 50_000))
     for number in range(count):
         words = rng.choices(WORDS, k=250)
-        types = rng.choices(names, cum_weights=cumulative, k=round(MENTIONS))
+        types = rng.choices(names, cum_weights=cumulative, k=MENTIONS)
         types += names[number * spread : (number + 1) * spread]
         mentions = tuple(Mention(words[7 * i % 250], name) for i, name in enumerate(types))
         yield Record(f"passage-{number}", " ".join(words), mentions)
