@@ -5,8 +5,8 @@ from typing import Annotated
 
 from typer import Option
 
-from spacy_universalner.corpus.conversations import NegativeSampler, converse, count_types, split
-from spacy_universalner.records import Record, read_records, write_array, write_rows
+from spacy_universalner.corpus.conversations import NegativeSampler, Survey, converse, write_parts
+from spacy_universalner.records import Record, read_records
 from spacy_universalner.schemas import load_settings
 from spacy_universalner.stage import run, stage
 
@@ -23,18 +23,17 @@ def main(
     """Write one conversation a passage, with a question for each type and for types that do not occur."""
     settings = load_settings(config, "convert")
     with stage("convert", outputs=[train, dev, array]) as facts:
-        parts = split(list(read_records(records, Record)), dev_share=settings.dev_share, seed=settings.seed)
-        sampler = NegativeSampler(count_types(parts[0]), strategy=settings.negatives)
-        for name, path, part in zip(("train", "dev"), (train, dev), parts, strict=True):
-            ratio = settings.negatives_per_positive
-            conversations = [converse(r, sampler, negatives_per_positive=ratio, seed=settings.seed) for r in part]
-            write_rows(path, (conversation.to_sharegpt() for conversation in conversations))
-            if path == train:
-                write_array(array, (conversation.to_sharegpt() for conversation in conversations))
-            queries = [query for conversation in conversations for query in conversation.queries]
-            facts[f"{name}_conversations"] = len(conversations)
-            facts[f"{name}_questions"] = len(queries)
-            facts[f"{name}_negatives"] = sum(not query.mentions for query in queries)
+        survey = Survey(seed=settings.seed, dev_limit=settings.dev_limit)
+        for record in read_records(records, Record):
+            survey.add(record)
+        split = survey.finish(dev_share=settings.dev_share)
+        sampler = NegativeSampler(split.type_counts, strategy=settings.negatives)
+        ratio = settings.negatives_per_positive
+        conversations = (
+            converse(record, sampler, negatives_per_positive=ratio, seed=settings.seed)
+            for record in read_records(records, Record)
+        )
+        facts.update(write_parts(conversations, split.dev, train=train, dev=dev, array=array))
 
 
 if __name__ == "__main__":

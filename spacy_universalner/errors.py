@@ -131,6 +131,33 @@ class Errors(metaclass=_Coded):
     )
     U083 = "Got predictions for {predictions} texts and {examples} examples. Pass one list of predictions per example."
     U084 = "Example {id!r}: expected one prediction for each of the types {expected}, in order, got {got}."
+    # conversations, released data
+    U120 = (
+        "Got a survey with {got}, expected seed {seed} and dev_limit {dev_limit}. Survey all parts of a corpus with "
+        "the same settings."
+    )
+    U121 = (
+        "{path}, at row {row}: not JSON ({reason}). Expected one array of objects, or objects one after another. The "
+        "file is cut off or damaged: get it again."
+    )
+    U122 = (
+        "{path} holds no conversation; rows set aside: {reasons} (see {rejected}). Expected rows of {{'id', "
+        "'conversations'}}, a text followed by questions and lists."
+    )
+    U123 = (
+        "The licence or the language of the data to export is not known (license {license!r}, language {language!r}): "
+        "not all of it is the embedded corpus. Look up what the documents' licences and the teacher's terms allow, and "
+        "name both: weasel run export . --vars.license cc-by-4.0 --vars.language en"
+    )
+    U124 = (
+        "The files to export are of different runs: got {got}, the filter's report tells of {expected}. Run `weasel "
+        "run filter` and `weasel run convert` again."
+    )
+    U125 = "{got!r} names no licence or language. Expected an identifier of the hub, like cc-by-4.0, other or en."
+    U126 = (
+        "Imported data go to {folder}/, but training reads {got}/ and would learn from something else. Say so: weasel "
+        "run released . --vars.released FILE --vars.conversations {folder}"
+    )
     # stages
     U090 = "Stage {stage} ended without writing {path}."
     # documents and the sample

@@ -3,9 +3,10 @@
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields
+from itertools import chain, repeat
 from pathlib import Path
 from typing import Any, TextIO, TypeVar
 
@@ -218,23 +219,37 @@ def atomic_write(path: Path) -> Iterator[TextIO]:
         part.unlink(missing_ok=True)
 
 
+@contextmanager
+def open_rows(path: Path) -> Iterator[Callable[[dict[str, Any]], object]]:
+    """Open a JSONL file that is written object by object, atomically. YIELDS (Callable): writes one."""
+    with atomic_write(path) as file:
+        yield lambda row: file.write(json.dumps(row, ensure_ascii=False) + "\n")
+
+
+@contextmanager
+def open_array(path: Path) -> Iterator[Callable[[dict[str, Any]], object]]:
+    """Open one JSON array that is written object by object, one a line, atomically. YIELDS (Callable): writes one."""
+    with atomic_write(path) as file:
+        before = chain("[", repeat(","))
+        yield lambda row: file.write(f"{next(before)}\n{json.dumps(row, ensure_ascii=False)}")
+        file.write("\n]\n" if next(before) == "," else "[\n]\n")
+
+
 def write_rows(path: Path, rows: Iterable[dict[str, Any]]) -> int:
     """Write objects as JSONL, atomically. RETURNS (int): how many."""
     count = 0
-    with atomic_write(path) as file:
+    with open_rows(path) as add:
         for row in rows:
-            file.write(json.dumps(row, ensure_ascii=False) + "\n")
+            add(row)
             count += 1
     return count
 
 
 def write_array(path: Path, rows: Iterable[dict[str, Any]]) -> None:
     """Write objects as one JSON array, one a line, atomically."""
-    with atomic_write(path) as file:
-        file.write("[")
-        for number, row in enumerate(rows):
-            file.write(("," if number else "") + "\n" + json.dumps(row, ensure_ascii=False))
-        file.write("\n]\n")
+    with open_array(path) as add:
+        for row in rows:
+            add(row)
 
 
 def write_records(path: Path, records: Iterable[Passage | Reply | Record]) -> int:

@@ -79,6 +79,7 @@ class ConvertSettings(Settings):
     )
     negatives_per_positive: float = Field(ge=0, title="Questions answered [] for each question with an answer")
     dev_share: float = Field(gt=0, lt=1, title="Share of passages held out")
+    dev_limit: PositiveInt = Field(title="Most passages held out")
     seed: int = Field(title="Seed of the split and the negatives")
 
 

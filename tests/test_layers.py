@@ -18,12 +18,12 @@ LAYERS = (
     {"corpus", "teacher"},
     {"hardware", "layout", "training", "engines"},
     {"component", "assemble"},
-    {"evaluation", "report"},
+    {"evaluation", "report", "card"},
 )
 LAYER = {name: number for number, names in enumerate(LAYERS) for name in names}
 HEAVY = ("torch", "transformers", "peft", "vllm", "ray", "openai")
 # Stages know the records they read and write, never another stage of their own layer.
-STAGES = {"corpus", "teacher", "training", "engines", "evaluation", "report"}
+STAGES = {"corpus", "teacher", "training", "engines", "evaluation", "report", "card"}
 
 
 def module_name(path: Path) -> str:

@@ -14,6 +14,14 @@ ROOT = Path(__file__).parents[1]
 PROJECT = load_project_config(ROOT)
 COMMANDS = {command["name"]: command for command in PROJECT["commands"]}
 ALL = ["fetch", "sample", "annotate", "filter", "convert", "train", "assemble", "evaluate", "package", "report"]
+RELEASED = ["fetch", "import", "train", "assemble", "evaluate", "package"]
+BESIDE = ["import", "export"]
+# A workflow, how it is run, and the files its user brings.
+WORKFLOWS = {
+    "all": (ALL, {}, set()),
+    "released": (RELEASED, {"vars.released": "my.json", "vars.conversations": "released"}, {"my.json"}),
+}
+BROUGHT = {PROJECT["vars"]["released"]}
 SCRIPTS = sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "scripts").glob("*.py"))
 LINES = [(name, line) for name, command in COMMANDS.items() for line in command["script"]]
 LISTED = [(name, path) for name, command in COMMANDS.items() for path in command["deps"] + command["outputs"]]
@@ -27,9 +35,9 @@ def kept():
     return {path for path in done.stdout.splitlines() if (ROOT / path).is_file()}
 
 
-def test_the_workflow_runs_the_stages_in_order():
-    assert PROJECT["workflows"]["all"] == ALL
-    assert list(COMMANDS) == ALL
+def test_the_workflows_run_the_stages_in_order():
+    assert PROJECT["workflows"] == {name: names for name, (names, _, _) in WORKFLOWS.items()}
+    assert list(COMMANDS) == [*ALL, *BESIDE]
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -38,10 +46,35 @@ def test_a_command_says_what_it_does(name):
     assert COMMANDS[name]["help"] and COMMANDS[name]["script"] and COMMANDS[name]["outputs"]
 
 
-@pytest.mark.parametrize("name", COMMANDS)
-def test_dependencies_are_kept_in_git_or_written_before(name, kept):
-    earlier = {path for stage in ALL[: ALL.index(name)] for path in COMMANDS[stage]["outputs"]}
-    assert [path for path in COMMANDS[name]["deps"] if path not in kept | earlier] == []
+@pytest.mark.parametrize("workflow", WORKFLOWS)
+def test_dependencies_are_kept_in_git_or_written_before(workflow, kept):
+    names, overrides, brought = WORKFLOWS[workflow]
+    commands = {command["name"]: command for command in load_project_config(ROOT, overrides=overrides)["commands"]}
+    there = kept | brought
+    for name in names:
+        assert [path for path in commands[name]["deps"] if path not in there] == []
+        there |= set(commands[name]["outputs"])
+
+
+@pytest.mark.parametrize("name", BESIDE)
+def test_a_command_beside_the_workflow_needs_nothing_but_its_outputs_and_what_is_brought(name, kept):
+    written = {path for stage in ALL for path in COMMANDS[stage]["outputs"]}
+    assert [path for path in COMMANDS[name]["deps"] if path not in kept | written | BROUGHT] == []
+
+
+def test_the_workflow_uses_no_output_of_a_command_beside_it():
+    beside = {path for name in BESIDE for path in COMMANDS[name]["outputs"]} | BROUGHT
+    assert [path for name in ALL for path in COMMANDS[name]["deps"] if path in beside] == []
+
+
+def test_no_dependency_is_empty():
+    assert all(path for _, path in LISTED), "weasel takes the whole folder for it, and hashes that"
+
+
+def test_what_a_user_brings_is_not_kept_in_git(kept):
+    assert not BROUGHT & kept
+    ignored = subprocess.run(["git", "check-ignore", *BROUGHT], cwd=ROOT, capture_output=True, text=True)
+    assert set(ignored.stdout.split()) == BROUGHT
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -65,10 +98,10 @@ def test_scripts_and_configs_of_a_line_are_dependencies(name, line):
 
 
 def test_every_script_has_its_command():
-    assert [path for name in ALL for path in COMMANDS[name]["deps"] if path.startswith("scripts/")] == [
-        f"scripts/{name}.py" for name in ALL
+    assert [path for name in COMMANDS for path in COMMANDS[name]["deps"] if path.startswith("scripts/")] == [
+        f"scripts/{name}.py" for name in COMMANDS
     ]
-    assert SCRIPTS == sorted(f"scripts/{name}.py" for name in ALL)
+    assert SCRIPTS == sorted(f"scripts/{name}.py" for name in COMMANDS)
 
 
 @pytest.mark.parametrize(("name", "path"), LISTED, ids=[f"{name}-{path}" for name, path in LISTED])

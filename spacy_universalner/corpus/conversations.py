@@ -1,29 +1,91 @@
 """From records to conversations: one question per type, and questions about types that do not occur."""
 
+import hashlib
 import random
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
 from functools import partial
+from heapq import heappush, heappushpop, nlargest, nsmallest
 from itertools import accumulate
+from pathlib import Path
+from typing import Any
 
 from ..align import find_mentions
-from ..records import Conversation, Query, Record
+from ..errors import Errors, UniversalNERError
+from ..records import Conversation, Query, Record, open_array, open_rows
+
+TRIES = 32
+"""Draws for each negative wanted, before the types that are left are listed and drawn from."""
+
+Candidate = tuple[int, str, tuple[tuple[str, int], ...]]
+"""A passage that may be held out: its hash, negative, its id and its own type counts."""
 
 
-def split(records: Sequence[Record], *, dev_share: float, seed: int) -> tuple[list[Record], list[Record]]:
-    """Hold out a share of the passages, drawn at random, at least one if there are two.
+@dataclass(frozen=True)
+class Split:
+    """What is held out, and what negatives are drawn from.
 
-    RETURNS (tuple): training and dev records, each in file order.
+    dev (frozenset): ids of the passages held out.
+    type_counts (Counter): mentions of each type in the other passages.
     """
-    count = min(max(1, round(len(records) * dev_share)), len(records) - 1)
-    held_out = set(random.Random(seed).sample(range(len(records)), max(count, 0)))
-    train = [record for i, record in enumerate(records) if i not in held_out]
-    return train, [record for i, record in enumerate(records) if i in held_out]
+
+    dev: frozenset[str]
+    type_counts: Counter[str]
 
 
-def count_types(records: Sequence[Record]) -> Counter[str]:
-    """How many mentions each type has in all records: the distribution negatives are drawn from."""
-    return Counter(mention.type for record in records for mention in record.mentions)
+class Survey:
+    """What a split must know of all records, gathered in one pass: parts surveyed apart can be merged in any order.
+
+    The passages with the smallest hashes are the dev part, so a passage's place depends on no order and no list.
+
+    seed (int): seed of the split.
+    dev_limit (int): most passages that may be held out; as many are remembered.
+    """
+
+    def __init__(self, *, seed: int, dev_limit: int):
+        self.seed = seed
+        self.dev_limit = dev_limit
+        self.count = 0
+        self.type_counts: Counter[str] = Counter()
+        self.smallest: list[Candidate] = []  # a heap, the largest of these hashes on top
+
+    def add(self, record: Record) -> None:
+        """Count one record."""
+        counts = Counter(mention.type for mention in record.mentions)
+        digest = hashlib.sha256(f"{self.seed}:{record.passage_id}".encode()).digest()
+        self.count += 1
+        self.type_counts.update(counts)
+        self._remember((-int.from_bytes(digest, "big"), record.passage_id, tuple(sorted(counts.items()))))
+
+    def merge(self, other: "Survey") -> None:
+        """Take in what another survey counted, of other records.
+
+        RAISES (UniversalNERError): its seed or limit is another.
+        """
+        if (self.seed, self.dev_limit) != (other.seed, other.dev_limit):
+            got = f"seed {other.seed} and dev_limit {other.dev_limit}"
+            raise UniversalNERError(Errors.U120.format(got=got, seed=self.seed, dev_limit=self.dev_limit))
+        self.count += other.count
+        self.type_counts.update(other.type_counts)
+        for entry in other.smallest:
+            self._remember(entry)
+
+    def finish(self, *, dev_share: float) -> Split:
+        """Hold out a share of the passages: at least one if there are two, at most `dev_limit`."""
+        wanted = min(max(1, round(self.count * dev_share)), self.dev_limit, max(self.count - 1, 0))
+        dev = nlargest(wanted, self.smallest)
+        held_out: Counter[str] = Counter()
+        for _, _, counts in dev:
+            held_out.update(dict(counts))
+        return Split(frozenset(id_ for _, id_, _ in dev), self.type_counts - held_out)
+
+    def _remember(self, entry: Candidate) -> None:
+        if len(self.smallest) < self.dev_limit:
+            heappush(self.smallest, entry)
+        else:
+            heappushpop(self.smallest, entry)
 
 
 class NegativeSampler:
@@ -36,21 +98,37 @@ class NegativeSampler:
     def __init__(self, type_counts: Counter[str], *, strategy: str):
         self.strategy = strategy
         self.types = sorted(type_counts)
-        weights = [1 if strategy == "uniform" else type_counts[name] for name in self.types]
-        self.cumulative = list(accumulate(weights))
+        self.weights = [1 if strategy == "uniform" else type_counts[name] for name in self.types]
+        self.cumulative = list(accumulate(self.weights))
+        self.spellings = Counter(name.casefold() for name in self.types)
 
     def draw(self, present: Sequence[str], count: int, rng: random.Random) -> list[str]:
         """Distinct types that are not among those present, compared without case; fewer if there are not enough."""
         barred = {name.casefold() for name in present}
-        candidates = sum(name.casefold() not in barred for name in self.types)
-        if self.strategy == "none":
+        wanted = min(count, len(self.types) - sum(self.spellings[name] for name in barred))
+        if self.strategy == "none" or wanted <= 0:
             return []
         drawn: dict[str, None] = {}
-        while len(drawn) < min(count, candidates):
+        for _ in range(TRIES * wanted):
             name = rng.choices(self.types, cum_weights=self.cumulative)[0]
             if name.casefold() not in barred:
                 drawn[name] = None
-        return list(drawn)
+            if len(drawn) == wanted:
+                return list(drawn)
+        return [*drawn, *self._draw_listed(barred, drawn, wanted - len(drawn), rng)]
+
+    def _draw_listed(self, barred: set[str], drawn: Container[str], count: int, rng: random.Random) -> list[str]:
+        """The next types of the same draw, where nearly every try gives a present one or one drawn before.
+
+        Each type rings after an exponential time of its weight's rate; in the order they ring, they are drawn one after
+        another by weight without being put back (Efraimidis and Spirakis, 2006).
+        """
+        left = [
+            (rng.expovariate(weight), name)
+            for name, weight in zip(self.types, self.weights, strict=True)
+            if name not in drawn and name.casefold() not in barred
+        ]
+        return [name for _, name in nsmallest(count, left)]
 
 
 def converse(record: Record, sampler: NegativeSampler, *, negatives_per_positive: float, seed: int) -> Conversation:
@@ -72,6 +150,52 @@ def converse(record: Record, sampler: NegativeSampler, *, negatives_per_positive
     queries += [Query(name, ()) for name in sampler.draw(list(answers), count, rng)]
     rng.shuffle(queries)
     return Conversation(record.passage_id, record.text, tuple(queries))
+
+
+@dataclass
+class Tally:
+    """Counts of conversations; negatives are the questions that nothing answers."""
+
+    conversations: int = 0
+    questions: int = 0
+    negatives: int = 0
+    mentions: int = 0
+
+    def add(self, conversation: Conversation) -> None:
+        """Count one conversation."""
+        self.conversations += 1
+        self.questions += len(conversation.queries)
+        self.negatives += sum(not query.mentions for query in conversation.queries)
+        self.mentions += sum(len(query.mentions) for query in conversation.queries)
+
+
+def write_parts(
+    conversations: Iterable[Conversation], dev_ids: Container[str], *, train: Path, dev: Path, array: Path | None = None
+) -> dict[str, int]:
+    """Write each conversation into its part as it comes.
+
+    conversations (Iterable[Conversation]): streamed.
+    dev_ids (Container[str]): ids of those held out.
+    train (Path): JSONL file of the others.
+    dev (Path): JSONL file of those held out.
+    array (Path): the same as `train` as one JSON array; None writes none.
+    RETURNS (dict): counts of either part, `train_conversations` and so on.
+    """
+    tallies = {"train": Tally(), "dev": Tally()}
+    with ExitStack() as files:
+        writers: dict[str, list[Callable[[dict[str, Any]], object]]] = {
+            "train": [files.enter_context(open_rows(train))],
+            "dev": [files.enter_context(open_rows(dev))],
+        }
+        if array is not None:
+            writers["train"].append(files.enter_context(open_array(array)))
+        for conversation in conversations:
+            part = "dev" if conversation.id in dev_ids else "train"
+            tallies[part].add(conversation)
+            row = conversation.to_sharegpt()
+            for add in writers[part]:
+                add(row)
+    return {f"{part}_{key}": count for part, tally in tallies.items() for key, count in asdict(tally).items()}
 
 
 def _reading_order(text: str, mentions: Sequence[str]) -> list[str]:

@@ -1,11 +1,16 @@
 import json
+import pickle
 import random
+import time
 from collections import Counter
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from spacy_universalner.corpus.conversations import NegativeSampler, converse, count_types, split
-from spacy_universalner.records import Mention, Query, Record, write_array
+from spacy_universalner.corpus.conversations import NegativeSampler, Survey, converse, write_parts
+from spacy_universalner.errors import UniversalNERError
+from spacy_universalner.records import Mention, Query, Record, read_conversations, write_array
 
 TYPE_COUNTS = Counter({"person": 60, "city": 30, "date": 8, "enzyme": 1, "ship": 1})
 TEXT = "Łuk met Zoë. Zoë left Paris for “Oslo”."
@@ -16,6 +21,13 @@ RECORD = Record(
 
 def records(count):
     return [Record(f"p{i}", f"Text {i}.", (Mention("Text", "noun"),)) for i in range(count)]
+
+
+def survey(part, *, seed=0, dev_limit=5000):
+    made = Survey(seed=seed, dev_limit=dev_limit)
+    for record in part:
+        made.add(record)
+    return made
 
 
 def ids(part):
@@ -47,26 +59,78 @@ SPLITS = {
 
 @pytest.mark.parametrize(("count", "share", "held_out"), SPLITS.values(), ids=SPLITS)
 def test_a_share_of_the_passages_is_held_out(count, share, held_out):
-    train, dev = split(records(count), dev_share=share, seed=0)
-    assert (len(train), len(dev)) == (count - held_out, held_out)
-    assert not set(ids(train)) & set(ids(dev))
+    dev = survey(records(count)).finish(dev_share=share).dev
+    assert len(dev) == held_out
+    assert dev <= set(ids(records(count)))
 
 
-def test_both_parts_are_in_file_order():
-    every = records(50)
-    train, dev = split(every, dev_share=0.3, seed=1)
-    assert train == [record for record in every if record in train]
-    assert dev == [record for record in every if record in dev]
-    assert dev != every[-len(dev) :]
+def test_no_more_than_the_limit_is_held_out():
+    wide, narrow = (survey(records(100), dev_limit=limit).finish(dev_share=0.5).dev for limit in (50, 7))
+    assert (len(wide), len(narrow)) == (50, 7)
+    assert narrow < wide
 
 
 def test_a_split_is_the_same_again_and_another_with_another_seed():
-    first, again, other = (ids(split(records(100), dev_share=0.2, seed=seed)[1]) for seed in (0, 0, 1))
+    first, again, other = (survey(records(100), seed=seed).finish(dev_share=0.2).dev for seed in (0, 0, 1))
     assert first == again != other
 
 
-def test_types_are_counted_by_mention():
-    assert count_types([RECORD, *records(2)]) == {"person": 3, "city": 1, "noun": 2}
+def test_what_is_held_out_is_no_run_of_the_file():
+    places = sorted(ids(records(100)).index(id_) for id_ in survey(records(100)).finish(dev_share=0.3).dev)
+    assert places[-1] - places[0] > 60
+
+
+def test_a_passage_keeps_its_place_when_others_come_or_go():
+    every = records(200)
+    few = survey(every[:100]).finish(dev_share=0.2).dev
+    many = survey(every).finish(dev_share=0.1).dev
+    assert len(few) == len(many) == 20
+    assert many & set(ids(every[:100])) <= few
+
+
+def test_types_are_counted_by_mention_in_what_is_not_held_out():
+    every = [Record("z", TEXT, RECORD.mentions), *records(20)]
+    split = survey(every).finish(dev_share=0.3)
+    kept = [mention.type for record in every if record.passage_id not in split.dev for mention in record.mentions]
+    assert split.type_counts == Counter(kept)
+    assert sum(survey(every).type_counts.values()) == 24
+
+
+def test_a_type_of_the_dev_part_only_is_no_negative():
+    rare = {record.passage_id: f"rare {record.passage_id}" for record in records(20)}
+    every = [Record(id_, "Text.", (Mention("Text", name),)) for id_, name in rare.items()]
+    split = survey(every).finish(dev_share=0.3)
+    assert set(split.type_counts) == {name for id_, name in rare.items() if id_ not in split.dev}
+
+
+NAMES = st.sampled_from(["person", "Person", "city", "a type of ship"])
+PARTS = st.lists(
+    st.tuples(st.lists(NAMES, max_size=4), st.integers(min_value=0, max_value=3)), max_size=30
+)  # the types of each record, and which worker sees it
+
+
+@given(rows=PARTS, order=st.permutations(range(4)), limit=st.integers(min_value=1, max_value=40))
+def test_surveys_of_parts_give_the_split_of_the_whole(rows, order, limit):
+    every = [Record(f"p{i}", "", tuple(Mention("x", name) for name in names)) for i, (names, _) in enumerate(rows)]
+    whole = survey(every, dev_limit=limit)
+    parts = [survey([r for r, (_, at) in zip(every, rows, strict=True) if at == w], dev_limit=limit) for w in range(4)]
+    merged = survey([], dev_limit=limit)
+    for worker in order:
+        merged.merge(pickle.loads(pickle.dumps(parts[worker])))
+    for share in (0.1, 0.5, 0.9):
+        assert merged.finish(dev_share=share) == whole.finish(dev_share=share)
+    assert (merged.count, merged.type_counts) == (whole.count, whole.type_counts)
+
+
+def test_records_of_one_id_in_two_parts_are_counted_and_break_nothing():
+    again = [Record("p1", "Text.", (Mention("Text", "verb"),)), Record("p1", "Text.", ())]
+    assert survey([*records(3), *again]).count == 5
+
+
+@pytest.mark.parametrize("other", [{"seed": 1}, {"dev_limit": 9}], ids=["seed", "limit"])
+def test_surveys_with_other_settings_are_not_merged(other):
+    with pytest.raises(UniversalNERError, match="U120"):
+        survey([]).merge(survey([], **other))
 
 
 @pytest.mark.parametrize("strategy", ["uniform", "frequency"])
@@ -103,6 +167,32 @@ def test_frequency_negatives_follow_the_mentions():
     assert shares("frequency") == pytest.approx(
         {"person": 60 / 70, "date": 8 / 70, "enzyme": 1 / 70, "ship": 1 / 70}, abs=0.02
     )
+
+
+SKEWED = Counter({"person": 10**9, "city": 10**9, "a": 6, "b": 3, "c": 1})
+
+
+def test_rare_types_beside_a_present_one_that_is_nearly_all_are_drawn_at_once():
+    start = time.process_time()
+    drawn = sampler(counts=SKEWED).draw(["person"], 4, random.Random(0))
+    assert sorted(drawn) == ["a", "b", "c", "city"]
+    assert time.process_time() - start < 1
+
+
+def test_what_is_listed_is_drawn_by_weight_too():
+    drawing, rng = sampler(counts=SKEWED), random.Random(0)
+    orders = Counter(tuple(drawing.draw(["person", "city"], 2, rng)) for _ in range(4000))
+    expected = {("a", "b"): 0.45, ("a", "c"): 0.15, ("b", "a"): 0.3 * 6 / 7, ("c", "b"): 0.1 * 3 / 9}
+    assert {pair: orders[pair] / 4000 for pair in expected} == pytest.approx(expected, abs=0.03)
+
+
+def test_the_types_that_are_there_cost_no_time_by_their_number():
+    counts = Counter({f"A kind of thing, number {i}": 1 + 10**5 // (i + 1) for i in range(50_000)})
+    drawing, rng = sampler(counts=counts), random.Random(0)
+    start = time.process_time()
+    for _ in range(500):
+        drawing.draw(["A kind of thing, number 3"], 5, rng)
+    assert time.process_time() - start < 1  # a look at every type for each draw takes five seconds and more
 
 
 def test_without_negatives_every_question_has_an_answer():
@@ -148,10 +238,34 @@ def test_negatives_do_not_stand_at_the_end():
 
 @pytest.mark.parametrize("count", [1, 2])
 def test_a_tiny_corpus_makes_conversations(count):
-    train, dev = split(records(count), dev_share=0.1, seed=0)
-    drawing = NegativeSampler(count_types(train), strategy="frequency")
-    made = [converse(record, drawing, negatives_per_positive=1.0, seed=0) for record in (*train, *dev)]
+    drawing = NegativeSampler(survey(records(count)).finish(dev_share=0.1).type_counts, strategy="frequency")
+    made = [converse(record, drawing, negatives_per_positive=1.0, seed=0) for record in records(count)]
     assert [conversation.queries for conversation in made] == [(Query("noun", ("Text",)),)] * count
+
+
+def test_parts_are_written_in_order_in_one_pass(tmp_path):
+    made = [conversation_of(record) for record in records(6)]
+    files = {name: tmp_path / name for name in ("train", "dev", "array")}
+    counts = write_parts(iter(made), {"p1", "p4"}, **files)
+    assert [talk.id for talk in read_conversations(files["train"])] == ["p0", "p2", "p3", "p5"]
+    assert list(read_conversations(files["dev"])) == [made[1], made[4]]
+    assert json.loads(files["array"].read_text(encoding="utf8")) == [
+        made[i].to_sharegpt() for i in range(6) if i not in (1, 4)
+    ]
+    assert counts == {
+        **{"train_conversations": 4, "train_questions": 8, "train_negatives": 4, "train_mentions": 4},
+        **{"dev_conversations": 2, "dev_questions": 4, "dev_negatives": 2, "dev_mentions": 2},
+    }
+
+
+def test_a_failure_leaves_no_part(tmp_path):
+    def failing():
+        yield conversation_of()
+        raise RuntimeError("the reader's own")
+
+    with pytest.raises(RuntimeError, match="the reader's own"):
+        write_parts(failing(), set(), train=tmp_path / "train", dev=tmp_path / "dev", array=tmp_path / "array")
+    assert list(tmp_path.iterdir()) == []
 
 
 def pair_turns(source, rng):
