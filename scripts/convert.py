@@ -1,38 +1,45 @@
 """Turn records into conversations with negative types, and hold out the dev split."""
 
+from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Annotated
 
 from typer import Option
 
-from spacy_universalner.corpus.conversations import NegativeSampler, Survey, converse, write_parts
-from spacy_universalner.records import Record, read_records
+from spacy_universalner.corpus.conversations import NegativeSampler, Survey, converse_part, survey_part, write_parts
+from spacy_universalner.distributed import spread
+from spacy_universalner.records import split_file
 from spacy_universalner.schemas import load_settings
 from spacy_universalner.stage import run, stage
 
 
 def main(
     records: Annotated[Path, Option(help="Passages with their mentions")] = Path("corpus/records.jsonl"),
-    config: Annotated[Path, Option(help="Settings, section [convert]")] = Path("configs/distil.cfg"),
+    config: Annotated[Path, Option(help="Settings, section convert")] = Path("configs/distil.cfg"),
     train: Annotated[Path, Option(help="Conversations to train on, in ShareGPT form")] = Path("corpus/train.jsonl"),
     dev: Annotated[Path, Option(help="Conversations held out")] = Path("corpus/dev.jsonl"),
     array: Annotated[Path, Option(help="Those of TRAIN as one JSON array, as the authors' code reads them")] = (
         Path("corpus/train.json")
     ),
+    ray: Annotated[str, Option(help="Address of a Ray cluster that shares the files, or local; empty for none")] = "",
 ) -> None:
     """Write one conversation a passage, with a question for each type and for types that do not occur."""
     settings = load_settings(config, "convert")
+    seeds = {"seed": settings.seed, "dev_limit": settings.dev_limit}
     with stage("convert", outputs=[train, dev, array]) as facts:
-        survey = Survey(seed=settings.seed, dev_limit=settings.dev_limit)
-        for record in read_records(records, Record):
-            survey.add(record)
+        parts = split_file(records)
+        survey = Survey(**seeds)
+        for part in spread(partial(survey_part, **seeds), parts, ray):
+            survey.merge(part)
         split = survey.finish(dev_share=settings.dev_share)
-        sampler = NegativeSampler(split.type_counts, strategy=settings.negatives)
-        ratio = settings.negatives_per_positive
-        conversations = (
-            converse(record, sampler, negatives_per_positive=ratio, seed=settings.seed)
-            for record in read_records(records, Record)
+        ask = partial(
+            converse_part,
+            sampler=NegativeSampler(split.type_counts, strategy=settings.negatives),
+            negatives_per_positive=settings.negatives_per_positive,
+            seed=settings.seed,
         )
+        conversations = chain.from_iterable(spread(ask, parts, ray))
         facts.update(write_parts(conversations, split.dev, train=train, dev=dev, array=array))
 
 

@@ -160,6 +160,9 @@ class Errors(metaclass=_Coded):
     )
     # stages
     U090 = "Stage {stage} ended without writing {path}."
+    # many machines
+    U140 = "Ray cannot be used: {reason}. Install it (`pip install 'spacy-universalner[ray]'`) or leave --ray out."
+    U141 = "There is no Ray cluster at {address}: {reason}. Give its address, or `local` for one on this machine."
     # documents and the sample
     U100 = "{path} cannot be read: {reason}. The file is damaged or cut off: fetch it or write it again."
     U101 = (
@@ -178,6 +181,10 @@ class Errors(metaclass=_Coded):
     U104 = (
         "The data set {dataset} cannot be read: {reason}. Check dataset, name, revision and split in the profile, and "
         "the network if it is on the hub."
+    )
+    U106 = (
+        "The profile {path} cannot be read by many workers: it names a data set, or some of its documents (take). Name "
+        "a folder or a file, or leave --ray out."
     )
     U105 = "Reservoirs can be merged if they have the same limit, seed and strata, got {got}, expected {expected}."
     # filter

@@ -6,9 +6,9 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields
-from itertools import chain, repeat
+from itertools import chain, pairwise, repeat
 from pathlib import Path
-from typing import Any, TextIO, TypeVar
+from typing import Any, BinaryIO, TextIO, TypeVar
 
 from .errors import Errors, UniversalNERError
 
@@ -118,18 +118,47 @@ class Prediction:
     complete: bool = True
 
 
+RUN_FIRST = "Run the stage that writes it first."
 R = TypeVar("R", Passage, Reply, Record)
 
 
-def read_rows(path: Path, hint: str = "Run the stage that writes it first.") -> Iterator[tuple[int, dict[str, Any]]]:
-    """Stream the objects of a JSONL file with their line numbers.
+@dataclass(frozen=True)
+class Part:
+    """Whole lines of a file, to be read apart from the others.
+
+    path (Path): the file.
+    start, end (int): offsets of the first byte and of the one after the last.
+    """
+
+    path: Path
+    start: int
+    end: int
+
+
+def split_file(path: Path, size: int = 1 << 23, hint: str = RUN_FIRST) -> list[Part]:
+    """Divide a file at line ends into parts of about so many bytes. RAISES (UniversalNERError): no such file."""
+    if not path.is_file():
+        raise UniversalNERError(Errors.U001.format(path=path, hint=hint))
+    cuts = [0]
+    with path.open("rb") as file:
+        length = file.seek(0, os.SEEK_END)
+        while cuts[-1] < length:
+            file.seek(min(cuts[-1] + size, length) - 1)
+            file.readline()
+            cuts.append(file.tell())
+    return [Part(path, start, end) for start, end in pairwise(cuts)]
+
+
+def read_rows(source: Path | Part, hint: str = RUN_FIRST) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Stream the objects of a JSONL file, or a part of one, with their line numbers; of a part, counted in the part.
 
     RAISES (UniversalNERError): no such file, or a line that is no JSON object (a truncated file ends in one).
     """
+    path = source.path if isinstance(source, Part) else source
     if not path.is_file():
         raise UniversalNERError(Errors.U001.format(path=path, hint=hint))
     with path.open("rb") as file:  # bytes: a line in another encoding is an error of that line
-        for number, line in enumerate(file, 1):
+        for number, line in enumerate(_lines(file, source), 1):
             if not line.strip():
                 continue
             try:
@@ -141,17 +170,29 @@ def read_rows(path: Path, hint: str = "Run the stage that writes it first.") -> 
             yield number, row
 
 
-def read_records(path: Path, kind: type[R], *, unique: bool = True) -> Iterator[R]:
-    """Stream the records of one kind from a JSONL file.
+def _lines(file: BinaryIO, source: Path | Part) -> Iterator[bytes]:
+    if not isinstance(source, Part):
+        yield from file
+        return
+    file.seek(source.start)
+    left = source.end - source.start
+    while left > 0 and (line := file.readline()):
+        left -= len(line)
+        yield line
 
-    path (Path): the file.
+
+def read_records(source: Path | Part, kind: type[R], *, unique: bool = True) -> Iterator[R]:
+    """Stream the records of one kind from a JSONL file or a part of one.
+
+    source (Path | Part): the file.
     kind (type): Passage, Reply or Record.
     unique (bool): look for an id used twice, which holds all ids in memory.
     RAISES (UniversalNERError): a missing file, a bad line, unknown or missing fields, an id used twice.
     """
+    path = source.path if isinstance(source, Part) else source
     known = [f.name for f in fields(kind)]
     seen: set[str] = set()
-    for number, row in read_rows(path):
+    for number, row in read_rows(source):
         try:
             record = kind(**row)
         except TypeError as err:
@@ -264,7 +305,7 @@ def write_json(path: Path, data: dict[str, Any]) -> None:
         file.write("\n")
 
 
-def read_json(path: Path, hint: str = "Run the stage that writes it first.") -> dict[str, Any]:
+def read_json(path: Path, hint: str = RUN_FIRST) -> dict[str, Any]:
     """Read one JSON document.
 
     RAISES (UniversalNERError): no such file, or not a JSON object.

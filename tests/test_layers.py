@@ -13,7 +13,7 @@ import spacy_universalner
 
 PACKAGE = Path(spacy_universalner.__file__).parent
 LAYERS = (
-    {"errors", "records", "about", "stage", "progress"},
+    {"errors", "records", "about", "stage", "progress", "distributed"},
     {"registry", "schemas", "prompts", "parsing", "align", "chunking", "encoding", "student"},
     {"corpus", "teacher"},
     {"hardware", "layout", "training", "engines"},

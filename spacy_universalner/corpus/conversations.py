@@ -14,7 +14,7 @@ from typing import Any
 
 from ..align import find_mentions
 from ..errors import Errors, UniversalNERError
-from ..records import Conversation, Query, Record, open_array, open_rows
+from ..records import Conversation, Part, Query, Record, open_array, open_rows, read_records
 
 TRIES = 32
 """Draws for each negative wanted, before the types that are left are listed and drawn from."""
@@ -88,6 +88,14 @@ class Survey:
             heappushpop(self.smallest, entry)
 
 
+def survey_part(source: Path | Part, *, seed: int, dev_limit: int) -> Survey:
+    """Survey the records of a file or a part of one. RAISES (UniversalNERError): a bad line, an id used twice in it."""
+    survey = Survey(seed=seed, dev_limit=dev_limit)
+    for record in read_records(source, Record):
+        survey.add(record)
+    return survey
+
+
 class NegativeSampler:
     """Draws types that do not occur in a passage (paper, section 3.2, "negative sampling").
 
@@ -150,6 +158,11 @@ def converse(record: Record, sampler: NegativeSampler, *, negatives_per_positive
     queries += [Query(name, ()) for name in sampler.draw(list(answers), count, rng)]
     rng.shuffle(queries)
     return Conversation(record.passage_id, record.text, tuple(queries))
+
+
+def converse_part(source: Path | Part, **settings: Any) -> list[Conversation]:
+    """The conversations about the records of a file or a part of one. Settings as of `converse`."""
+    return [converse(record, **settings) for record in read_records(source, Record)]
 
 
 @dataclass

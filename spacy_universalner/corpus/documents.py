@@ -53,6 +53,39 @@ def read_documents(source: Path, counts: Counter[str] | None = None) -> Iterator
         yield from read_files(source, counts=counts)
 
 
+@dataclass(frozen=True)
+class Source:
+    """A file of documents, as much as a worker must know to read it.
+
+    path (Path): the file.
+    root (Path): the folder it was found in, or itself.
+    fields (Fields): where the parts of a document stand.
+    """
+
+    path: Path
+    root: Path
+    fields: Fields = FIELDS
+
+    def read(self) -> Iterator[Passage]:
+        return read_file(self.path, root=self.root, fields=self.fields)
+
+
+def list_sources(source: Path, counts: Counter[str] | None = None) -> list[Source]:
+    """The files behind what `read_documents` takes, for readers that share them.
+
+    RAISES (UniversalNERError): a missing file, or a profile of a data set or of a part of its documents, which are
+        streamed by one reader.
+    """
+    fields = FIELDS
+    if source.suffix == ".cfg":
+        settings = load_settings(source, "documents")
+        if settings.path is None or settings.take:
+            raise UniversalNERError(Errors.U106.format(path=source))
+        fields = Fields(settings.text, settings.id, settings.source, settings.domain)
+        source = Path(settings.path)
+    return [Source(path, source, fields) for path in list_files(source, counts)]
+
+
 def read_files(source: Path, *, fields: Fields = FIELDS, counts: Counter[str] | None = None) -> Iterator[Passage]:
     """Stream documents from a file or a folder. Arguments as of `read_documents`."""
     for path in list_files(source, counts):

@@ -11,7 +11,8 @@ from ..align import find_mentions
 from ..chunking import TOKEN
 from ..errors import Errors, UniversalNERError
 from ..parsing import parse_pairs
-from ..records import Mention, Record, Reply, read_rows
+from ..prompts import prompt_variant
+from ..records import Mention, Part, Record, Reply, read_records, read_rows
 
 REFUSED = ("content_filter", "refusal")
 CUT_OFF = ("length", "max_tokens")
@@ -146,6 +147,23 @@ class FilterReport:
 
     def _show(self, reason: str, examples: Iterable[Example]) -> None:
         self.examples[reason] = sorted({*self.examples.get(reason, ()), *examples})[: self.max_examples]
+
+
+def filter_part(source: Path | Part, **settings: Any) -> tuple[list[Record], FilterReport]:
+    """Filter the replies of a file or a part of one.
+
+    source (Path | Part): JSONL of replies.
+    settings: as of `filter_reply`; the variant is told by the prompt each reply answers.
+    RETURNS (tuple): the records, in order, and the report; those of all parts can be merged.
+    RAISES (UniversalNERError): a bad line, a reply to a prompt that is not known.
+    """
+    records, report = [], FilterReport()
+    for reply in read_records(source, Reply, unique=False):  # convert, which holds the records, finds ids used twice
+        record, rejections = filter_reply(reply, variant=prompt_variant(reply.prompt_sha), **settings)
+        report.add(reply, record, rejections)
+        if record is not None:
+            records.append(record)
+    return records, report
 
 
 def filter_reply(

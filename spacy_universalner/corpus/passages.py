@@ -4,10 +4,12 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 from ..chunking import chunk
 from ..errors import Errors, UniversalNERError
 from ..records import Passage
+from .documents import Source
 from .duplicates import drop_near_duplicates
 from .reservoir import Reservoir, Strata
 
@@ -67,6 +69,21 @@ def draw(
         for passage in passages:
             reservoir.add(passage)
     return reservoir
+
+
+def draw_file(source: Source, **settings: Any) -> Reservoir:
+    """Hold a sample of the passages of one file. Settings as of `draw`."""
+    return draw(source.read(), **settings)
+
+
+def merge(reservoirs: Iterable[Reservoir]) -> Reservoir:
+    """One reservoir of what several hold, taken in one by one; at least one."""
+    rest = iter(reservoirs)
+    merged = next(rest)
+    merged.merged = True
+    for reservoir in rest:
+        merged.merge(reservoir)
+    return merged
 
 
 def finish(reservoir: Reservoir, *, limit: int, near_duplicates: float) -> Sample:

@@ -173,7 +173,7 @@ class ChatModel:
     def open(self) -> ReplyStore | None:
         """Open the store, if one is named, and count what it holds."""
         if self._store is None and self.path is not None:
-            self._store = ReplyStore(self.path)
+            self._store, self.total = ReplyStore(self.path), Ledger()
             for row in self._store.rows():
                 self.total.add(row)
         return self._store
@@ -185,7 +185,6 @@ class ChatModel:
         if self._store is not None:
             self._store.close()
         self._session = self._store = None
-        self.total = Ledger()
 
     def has(self, messages: Messages) -> bool:
         """Whether the store holds a reply that is good enough."""
