@@ -47,7 +47,8 @@ def as_completion(response: Any) -> Completion:
         return response
     if response is None:
         return Completion("", finish_reason="none", kind=EMPTY)
-    return Completion(str(response))
+    text = str(response)
+    return Completion(text, kind=read_kind(text, refusal=None, finish_reason="stop"))
 
 
 def read_kind(text: str | None, *, refusal: str | None, finish_reason: str) -> str:

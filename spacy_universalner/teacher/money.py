@@ -35,8 +35,9 @@ class Price:
 
     def cost(self, usage: Mapping[str, int], *, batch: bool = False) -> float:
         """What tokens cost: prompt_tokens, completion_tokens and, as a part of the former, cached_tokens."""
-        cached = usage.get("cached_tokens", 0) if self.cached_input is not None else 0
-        dollars = (usage.get("prompt_tokens", 0) - cached) * self.input + cached * (self.cached_input or 0)
+        prompt = usage.get("prompt_tokens", 0)
+        cached = 0 if self.cached_input is None else min(usage.get("cached_tokens", 0), prompt)
+        dollars = (prompt - cached) * self.input + cached * (self.cached_input or 0)
         dollars += usage.get("completion_tokens", 0) * self.output
         return dollars / 1e6 * (self.batch if batch else 1)
 
@@ -151,7 +152,8 @@ class Estimate:
 
     def to_json(self) -> dict[str, Any]:
         dollars = {name: getattr(self, name) for name in ("cost", "batch_cost", "most")}
-        shown = {name: "no price" if value is None else f"${value:,.2f}" for name, value in dollars.items()}
+        missing = "no price" if self.cost is None else "no longest reply"
+        shown = {name: missing if value is None else f"${value:,.2f}" for name, value in dollars.items()}
         return {**asdict(self), **shown}
 
 
@@ -181,6 +183,8 @@ def estimate(
             chars, passage_chars, asked = chars + size, passage_chars + max(0, size - frame), asked + 1
     input_tokens = round(chars * per_char)
     output_tokens = round(passage_chars * REPLY_LENGTH * per_char if per_reply is None else asked * per_reply)
+    if longest is not None:
+        output_tokens = min(output_tokens, asked * longest)
     usage = {"prompt_tokens": input_tokens, "completion_tokens": output_tokens}
     most = price and longest and price.cost({**usage, "completion_tokens": asked * longest})
     return Estimate(

@@ -58,7 +58,7 @@ def read_reply(completion: "ChatCompletion", price: Price | None, *, batch: bool
 
 
 def read_usage(usage: Any) -> dict[str, int]:
-    """The tokens a server reports, flat; empty if it reports none."""
+    """The tokens a server reports, flat; empty if it leaves out those of the messages or the reply, so has no cost."""
     if usage is None:
         return {}
     inner = {
@@ -66,7 +66,8 @@ def read_usage(usage: Any) -> dict[str, int]:
         "reasoning_tokens": getattr(getattr(usage, "completion_tokens_details", None), "reasoning_tokens", None),
     }
     counts = {name: getattr(usage, name, None) for name in ("prompt_tokens", "completion_tokens", "total_tokens")}
-    return {name: count for name, count in {**counts, **inner}.items() if isinstance(count, int)}
+    known = {name: count for name, count in {**counts, **inner}.items() if isinstance(count, int)}
+    return known if {"prompt_tokens", "completion_tokens"} <= known.keys() else {}
 
 
 def to_completion(row: Mapping[str, Any]) -> Completion:

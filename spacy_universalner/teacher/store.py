@@ -29,7 +29,7 @@ class ReplyStore:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._lock = FileLock(f"{path}.lock", thread_local=False)
+        self._lock = FileLock(f"{path.resolve()}.lock", thread_local=False)  # one lock, whatever links lead here
         self._places: dict[bytes, int] = {}
         self._kinds: dict[bytes, str] = {}
         self._writing, self._syncing = threading.Lock(), threading.Lock()
@@ -38,13 +38,14 @@ class ReplyStore:
             self._lock.acquire(blocking=False)
         except Timeout as err:
             raise UniversalNERError(Errors.U032.format(path=path)) from err
+        self._file = -1
         try:
             self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
             self._end = self._synced = repair(path)
-            for place, row in _read_places(path):
-                self._note(row, place)
+            for key, kind, place in _read_places(path):
+                self._note(key, kind, place)
         except BaseException:
-            self._lock.release()
+            self.close()
             raise
 
     def __len__(self) -> int:
@@ -70,41 +71,50 @@ class ReplyStore:
         """Write a row, and return when it is on the disk. Threads that write at once share one sync.
 
         row (dict): JSON values, with a `key` in hex and a `kind`.
-        RAISES (OSError): the disk does not take it; the file is left as it was.
+        RAISES (OSError): the disk does not take it; the file is left as it was. After a sync that failed the store is
+            closed: nobody knows what is on the disk.
         """
+        key, kind = bytes.fromhex(row["key"]), row["kind"]
         line = json.dumps(row).encode("ascii") + b"\n"  # ASCII: even half a surrogate pair comes back as it was
         with self._writing:
             place = self._end
             self._write(line)
             self._end = end = place + len(line)
-            self._note(row, place)
+            self._note(key, kind, place)
         with self._syncing:
             if self._synced < end:
                 written = self._end
-                os.fsync(self._file)
+                self._sync()
                 self._synced = written
 
     def close(self) -> None:
         """Let another process write. A closed store is not used again."""
-        if self._lock.is_locked:
-            os.close(self._file)
-            self._lock.release()
+        file, self._file = self._file, -1  # a late write must not land in the next file that gets this number
+        if file >= 0:
+            os.close(file)
+        self._lock.release()
 
-    def _note(self, row: dict[str, Any], place: int) -> None:
-        id_ = bytes.fromhex(row["key"])
-        self._places[id_] = place
-        if row["kind"] == ANSWER:
-            self._kinds.pop(id_, None)
+    def _note(self, key: bytes, kind: str, place: int) -> None:
+        self._places[key] = place
+        if kind == ANSWER:
+            self._kinds.pop(key, None)
         else:
-            self._kinds[id_] = row["kind"]
+            self._kinds[key] = kind
 
     def _write(self, line: bytes) -> None:
         rest = line
         try:
             while rest:
                 rest = rest[os.write(self._file, rest) :]
-        except OSError:
+        except BaseException:  # Ctrl-C too
             os.ftruncate(self._file, self._end)
+            raise
+
+    def _sync(self) -> None:
+        try:
+            os.fsync(self._file)
+        except OSError:
+            self.close()  # the system tells it once: the next sync would succeed without these lines
             raise
 
 
@@ -156,17 +166,17 @@ def _is_row(line: bytes) -> bool:
         return False
 
 
-def _read_places(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """The rows of a file with the offsets of their lines."""
+def _read_places(path: Path) -> Iterator[tuple[bytes, str, int]]:
+    """The keys and kinds of the rows of a file, with the offsets of their lines."""
     place = 0
     with path.open("rb") as file:
         for number, line in enumerate(file, 1):
             try:
                 row = json.loads(line)
-                bytes.fromhex(row["key"]), row["kind"]
+                key, kind = bytes.fromhex(row["key"]), row["kind"]
             except (ValueError, KeyError, TypeError) as err:
                 raise UniversalNERError(Errors.U034.format(path=path, line=number, reason=err)) from err
-            yield place, row
+            yield key, kind, place
             place += len(line)
 
 
