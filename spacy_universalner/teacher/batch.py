@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 ENDPOINT = "/v1/chat/completions"
 MAX_REQUESTS = 10_000
 MAX_BYTES = 150_000_000
+RETRIES = 8
 ENDED = ("completed", "expired", "cancelled")
 
 
@@ -127,7 +128,7 @@ class BatchRun:
             self._write()
             if job.status == "failed":
                 self._drop(job)
-                raise UniversalNERError(Errors.U134.format(batch=job.batch_id, reason=_read_errors(batch)))
+                raise UniversalNERError(Errors.U134.format(batch=job.batch_id, reason=self._mask(_read_errors(batch))))
             if job.status not in ENDED:
                 time.sleep(self.poll_seconds)
 
@@ -166,8 +167,7 @@ class BatchRun:
 
         response, error = line.get("response") or {}, line.get("error")
         if error is not None or response.get("status_code") != 200:
-            reason = error or (response.get("body") or {}).get("error") or response
-            return {"error": json.dumps(reason)[:500]}
+            return {"error": self._mask(json.dumps(error or response))}
         try:
             # As the client makes it, without a check: of a paid reply nothing is thrown away for its form.
             return read_reply(ChatCompletion.construct(**response["body"]), self.model.settings.price, batch=True)
@@ -177,7 +177,12 @@ class BatchRun:
     def _unread(self, body: dict[str, Any], error: str) -> dict[str, Any]:
         """A part of a row for a reply that can't be read, and may be billed."""
         most = self.model.settings.most(body["messages"], batch=True)
-        return {"unanswered": 1, "at_risk": most, "error": error[:500]}
+        return {"unanswered": 1, "at_risk": most, "error": self._mask(error)}
+
+    def _mask(self, words: str) -> str:
+        from .session import mask, read_key
+
+        return mask(words, read_key(self.model.settings.key_variable))
 
     def _results(self, batch: "Batch") -> Iterator[dict[str, Any]]:
         """The lines of a job's files; one that is cut off is left out."""
@@ -198,7 +203,7 @@ class BatchRun:
             from .session import read_key
 
             settings = self.model.settings
-            options = {"api_key": read_key(settings.key_variable) or "none", "max_retries": 8}
+            options = {"api_key": read_key(settings.key_variable) or "none", "max_retries": RETRIES}
             if settings.azure_api_version:
                 endpoint, version = settings.base_url, settings.azure_api_version
                 self._client = AzureOpenAI(azure_endpoint=endpoint, api_version=version, **options)

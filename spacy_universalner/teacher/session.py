@@ -205,10 +205,14 @@ class Withheld(Exception):
 
 
 def put_in_words(error: BaseException, key: str | None) -> str:
-    """Say an error, without the key, which a server may echo."""
+    """Say an error."""
     cause = f" ({error.__cause__})" if str(error.__cause__ or "") else ""
     name = "" if isinstance(error, Withheld) else type(error).__name__
-    words = ": ".join(filter(None, (name, f"{error}{cause}")))
+    return mask(": ".join(filter(None, (name, f"{error}{cause}"))), key)
+
+
+def mask(words: str, key: str | None) -> str:
+    """Words of a server, cut to size and without the key."""
     return (words.replace(key, "***") if key else words)[:500]
 
 
