@@ -88,6 +88,10 @@ class Errors(metaclass=_Coded):
         "The teacher's model was in use when this process was forked off. One process is enough, it has many requests "
         "in flight: set n_process to 1, or fork before the model is used."
     )
+    U137 = (
+        "The params of {name} set {got}, which the request sets itself: one whole reply to the messages of a passage. "
+        "Take it out."
+    )
     # labels and documents
     U040 = (
         "universal_ner has no labels. Name some: nlp.add_pipe('universal_ner', config={{'labels': ['person', "

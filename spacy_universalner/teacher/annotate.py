@@ -138,6 +138,8 @@ class Annotation:
         self._chat = teacher.model if isinstance(teacher.model, ChatModel) else None
         if again:
             self._chat = teacher.chat("--again")
+            if self._chat.path is None:
+                raise UniversalNERError(Errors.U131.format(model=self._chat.settings.name, option="--again"))
             self._chat.again = read_kinds(again)
 
     def __enter__(self) -> "Annotation":

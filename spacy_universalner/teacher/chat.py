@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 LIMITS = ("max_completion_tokens", "max_tokens")
 """Parameters that bound the length of a reply."""
+OURS = ("model", "messages", "n", "stream")
+"""Parameters that are not free: one whole reply is read, and a budget counts on that."""
 AHEAD = 4
 """Prompts read ahead of the one whose reply is due, for each request in flight: one slow reply holds up no other."""
 _counting = threading.Lock()
@@ -103,6 +105,8 @@ class ChatSettings:
         for what in ("concurrency", "max_tries", "give_up_after"):
             if getattr(self, what) < 1:
                 raise UniversalNERError(Errors.U008.format(name=what, got=getattr(self, what)))
+        for what in filter(self.params.__contains__, OURS):
+            raise UniversalNERError(Errors.U137.format(name=self.name, got=what))
         if self.budget and (self.price is None or self.longest is None):
             no_bound = f"none of {', '.join(LIMITS)} in its params: set one"
             missing = "no price: add it to the table prices" if self.price is None else no_bound
@@ -193,6 +197,8 @@ class ChatModel:
 
     def close(self) -> None:
         """Wait for the replies on their way, and let another process have the store."""
+        if self._process != os.getpid():
+            return  # what is open, if anything, is another process's
         if self._session is not None:
             self._session.close()
         if self._store is not None:

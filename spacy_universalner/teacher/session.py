@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from .chat import ChatSettings
 
 logger = logging.getLogger("spacy_universalner")
-NAME = "chat"
+NAME = "spacy-universalner"
 """Of a session's threads."""
 
 
