@@ -80,6 +80,18 @@ class Errors(metaclass=_Coded):
     U132 = "Unknown kind of reply {kind!r}, expected some of: {known}."
     U133 = "Batch jobs need a reply store. Name one in the config of the teacher's model: store."
     U134 = "The batch job {batch} failed: {reason}. Nothing of it was answered; run again once this is put right."
+    U135 = (
+        "The batch jobs of {name} at {url} stopped: {error}. Run the command again: every job goes on where it was, "
+        "and what was collected is in the store."
+    )
+    U136 = (
+        "The teacher's model was in use when this process was forked off. One process is enough, it has many requests "
+        "in flight: set n_process to 1, or fork before the model is used."
+    )
+    U137 = (
+        "The params of {name} set {got}, which the request sets itself: one whole reply to the messages of a passage. "
+        "Take it out."
+    )
     # labels and documents
     U040 = (
         "universal_ner has no labels. Name some: nlp.add_pipe('universal_ner', config={{'labels': ['person', "

@@ -115,7 +115,7 @@ def estimate_cost(teacher: Teacher, passages: Iterable[Passage]) -> Estimate:
     known = (row for row in (store.rows() if store else ()) if row["model"] == settings.name)
     (blank,) = teacher.messages([Passage("", " ")])
     return estimate(
-        ((messages, model.has(messages)) for messages in teacher.messages(passages)),
+        ((messages, model.has(settings.key(messages))) for messages in teacher.messages(passages)),
         frame=sum(len(message["content"]) for message in blank) - 1,
         known=known,
         price=settings.price,
@@ -137,7 +137,10 @@ class Annotation:
         self.counts: Counter[str] = Counter()
         self._chat = teacher.model if isinstance(teacher.model, ChatModel) else None
         if again:
-            teacher.chat("--again").again = read_kinds(again)
+            self._chat = teacher.chat("--again")
+            if self._chat.path is None:
+                raise UniversalNERError(Errors.U131.format(model=self._chat.settings.name, option="--again"))
+            self._chat.again = read_kinds(again)
 
     def __enter__(self) -> "Annotation":
         if self._chat:
@@ -147,6 +150,7 @@ class Annotation:
     def __exit__(self, *exc: Any) -> None:
         if self._chat:
             self._chat.close()
+            self._chat.asking, self._chat.again = True, frozenset()
 
     def ask_by_batch(self, passages: Iterable[Passage], advance: Callable[[int], object]) -> None:
         """Fill the store by batch jobs; what they leave open is not asked otherwise."""
@@ -154,7 +158,13 @@ class Annotation:
         self._chat.asking, self._chat.again = False, frozenset()
 
     def replies(self, passages: Iterable[Passage], advance: Callable[[int], object] = lambda count: None) -> Iterator:
-        """The replies, in order. Passages without one are collected in `unanswered`."""
+        """The replies, in order. Passages without one are collected in `unanswered`.
+
+        passages (Iterable[Passage]): streamed.
+        advance (Callable): told of each passage, unless it was told of the batch jobs' replies before.
+        YIELDS (Reply): as they arrive.
+        """
+        told = self._chat is not None and not self._chat.asking
         for result in annotate(self.teacher, passages):
             if isinstance(result, Reply):
                 self.counts["replies"] += 1
@@ -162,7 +172,8 @@ class Annotation:
             else:
                 self.counts[result.kind] += 1
                 self.unanswered.append(asdict(result))
-            advance(1)
+            if not told:
+                advance(1)
 
     def note(self) -> str:
         """The cost so far, for a progress bar."""

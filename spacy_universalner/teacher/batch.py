@@ -3,12 +3,13 @@
 import json
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import Errors, UniversalNERError
-from ..records import read_json, read_rows, sha256_file, write_json, write_rows
+from ..records import read_json, read_rows, write_json, write_rows
 from .chat import ChatModel
 from .completion import FAILED
 from .rows import Messages, make_row, read_reply
@@ -18,10 +19,9 @@ if TYPE_CHECKING:
     from openai.types import Batch
 
 ENDPOINT = "/v1/chat/completions"
-MARK = "spacy_universalner"
-"""Names, in a job's metadata, the sha256 of its requests: a job that was made but not noted down is found again."""
 MAX_REQUESTS = 10_000
 MAX_BYTES = 150_000_000
+RETRIES = 8
 ENDED = ("completed", "expired", "cancelled")
 
 
@@ -30,7 +30,6 @@ class Job:
     """A batch job, as far as it has got.
 
     requests (str): name of the file of its requests.
-    sha (str): sha256 of this file, hex.
     count (int): requests in it.
     most (float): dollars it may cost.
     file_id (str): of the uploaded requests; empty before.
@@ -40,7 +39,6 @@ class Job:
     """
 
     requests: str
-    sha: str
     count: int
     most: float
     file_id: str = ""
@@ -54,12 +52,14 @@ class BatchRun:
 
     model (ChatModel): with a store; `folder` keeps the requests and how far each job has got, beside the store.
     poll_seconds (float): between two looks at a job.
+    RAISES (UniversalNERError): it has no store, or another process is writing to it.
     """
 
     def __init__(self, model: ChatModel, *, poll_seconds: float = 60.0) -> None:
         if model.path is None:
             raise UniversalNERError(Errors.U133)
         self.model, self.poll_seconds = model, poll_seconds
+        self.store = model.open()
         self.folder = model.path.with_suffix(".batches")
         self.jobs = self._read()
         self._client: OpenAI | None = None
@@ -71,13 +71,13 @@ class BatchRun:
         advance (Callable): told how many replies arrived since it was last called.
         RAISES (UniversalNERError): the vendor refuses the jobs. What was collected is in the store.
         """
-        self.model.open()
         self.prepare(prompts)
-        for job in self._open_jobs():
-            self.submit(job)
-        for job in self._open_jobs():
-            self.wait(job, advance)
-            self.collect(job)
+        with self._in_our_words():
+            for job in self._open_jobs():
+                self.submit(job)
+            for job in self._open_jobs():
+                self.wait(job, advance)
+                self.collect(job)
 
     def prepare(self, prompts: Iterable[Messages]) -> None:
         """Write the requests that are neither answered nor in a job, as far as the budget allows."""
@@ -88,7 +88,7 @@ class BatchRun:
         size = most = 0.0
         for messages in prompts:
             key, dollars = settings.key(messages), settings.most(messages, batch=True)
-            if key in taken or self.model.has(messages) or dollars > left:
+            if key in taken or self.model.has(key) or dollars > left:
                 continue
             taken.add(key)
             left -= dollars
@@ -103,17 +103,19 @@ class BatchRun:
 
     def submit(self, job: Job) -> None:
         """Upload a job's requests and start it, each once."""
+        if job.batch_id:
+            return
         client = self._connect()
+        batch = self._find(job) if job.file_id else None
         if not job.file_id:
             with (self.folder / job.requests).open("rb") as file:
                 job.file_id = client.files.create(file=(job.requests, file, "application/jsonl"), purpose="batch").id
             self._write()
-        if not job.batch_id:
-            batch = self._find(job) or client.with_options(max_retries=0).batches.create(
-                input_file_id=job.file_id, endpoint=ENDPOINT, completion_window="24h", metadata={MARK: job.sha}
-            )
-            job.batch_id, job.status = batch.id, batch.status
-            self._write()
+        batch = batch or client.with_options(max_retries=0).batches.create(
+            input_file_id=job.file_id, endpoint=ENDPOINT, completion_window="24h"
+        )
+        job.batch_id, job.status = batch.id, batch.status
+        self._write()
 
     def wait(self, job: Job, advance: Callable[[int], object] = lambda count: None) -> None:
         """Look at a job until it has ended. RAISES (UniversalNERError): it failed; its requests are free again."""
@@ -126,49 +128,72 @@ class BatchRun:
             self._write()
             if job.status == "failed":
                 self._drop(job)
-                raise UniversalNERError(Errors.U134.format(batch=job.batch_id, reason=_read_errors(batch)))
+                raise UniversalNERError(Errors.U134.format(batch=job.batch_id, reason=self._mask(_read_errors(batch))))
             if job.status not in ENDED:
                 time.sleep(self.poll_seconds)
 
     def collect(self, job: Job) -> None:
-        """Bring what a job has said into the store; what is there already is left."""
+        """Bring what a job has said into the store: a row for each of its requests, once."""
         batch = self._connect().batches.retrieve(job.batch_id)
-        requests = {row["custom_id"]: row["body"]["messages"] for row in self._requests(job)}
+        bodies = {row["custom_id"]: row["body"] for row in self._requests(job)}
         for line in self._results(batch):
-            messages = requests.pop(line["custom_id"], None)
-            if messages is not None and not self.model.has(messages):
-                self.model.keep(self._row(line, messages))
+            key = line.get("custom_id")
+            if key in bodies:
+                body = bodies.pop(key)
+                self._keep(self._row(job, key, body, self._read_line(line, body)))
+        for key, body in bodies.items():
+            error = f"the job is {batch.status} and has no readable reply to this request"
+            self._keep(self._row(job, key, body, self._unread(body, error)))
         job.collected = True
         self._write()
         (self.folder / job.requests).unlink()
 
-    def _row(self, line: dict[str, Any], messages: Messages) -> dict[str, Any]:
-        """A row of the store from a line of a result file."""
-        from openai.types.chat import ChatCompletion
-        from pydantic import ValidationError
+    def _keep(self, row: dict[str, Any]) -> None:
+        """Store a row, unless it came before collecting was broken off, or is a failure where there is a reply now."""
+        key = row["key"]
+        was_kept = key in self.store and self.store.get(key).get("batch") == row["batch"]
+        if not was_kept and not (row["kind"] == FAILED and self.model.has(key)):
+            self.model.keep(row)
 
-        settings = self.model.settings
-        row = {**make_row(settings, line["custom_id"], messages), "requests": 1}
+    def _row(self, job: Job, key: str, body: dict[str, Any], said: dict[str, Any]) -> dict[str, Any]:
+        """A row of the store. The request tells what was asked: the config may have changed since."""
+        asked = {name: value for name, value in body.items() if name != "messages"}
+        row = make_row(self.model.settings, key, body["messages"])
+        return {**row, "model": asked.pop("model"), "params": asked, "requests": 1, "batch": job.batch_id, **said}
+
+    def _read_line(self, line: dict[str, Any], body: dict[str, Any]) -> dict[str, Any]:
+        """What a line of a result file says, as a part of a row."""
+        from openai.types.chat import ChatCompletion
+
         response, error = line.get("response") or {}, line.get("error")
-        if error is None and response.get("status_code") == 200:
-            try:
-                completion = ChatCompletion.model_validate(response["body"])
-                return {**row, **read_reply(completion, settings.price, batch=True)}
-            except (KeyError, ValueError, ValidationError) as err:
-                most = settings.most(messages, batch=True)
-                return {**row, "unanswered": 1, "at_risk": most, "error": f"no chat completion: {err}"[:500]}
-        reason = error or (response.get("body") or {}).get("error") or response
-        return {**row, "kind": FAILED, "error": json.dumps(reason)[:500]}
+        if error is not None or response.get("status_code") != 200:
+            return {"error": self._mask(json.dumps(error or response))}
+        try:
+            # As the client makes it, without a check: of a paid reply nothing is thrown away for its form.
+            return read_reply(ChatCompletion.construct(**response["body"]), self.model.settings.price, batch=True)
+        except (KeyError, TypeError, ValueError) as err:
+            return self._unread(body, f"no chat completion: {err}")
+
+    def _unread(self, body: dict[str, Any], error: str) -> dict[str, Any]:
+        """A part of a row for a reply that can't be read, and may be billed."""
+        most = self.model.settings.most(body["messages"], batch=True)
+        return {"unanswered": 1, "at_risk": most, "error": self._mask(error)}
+
+    def _mask(self, words: str) -> str:
+        from .session import mask, read_key
+
+        return mask(words, read_key(self.model.settings.key_variable))
 
     def _results(self, batch: "Batch") -> Iterator[dict[str, Any]]:
+        """The lines of a job's files; one that is cut off is left out."""
         for file_id in filter(None, (batch.output_file_id, batch.error_file_id)):
-            path = self.folder / f"{file_id}.jsonl"
-            self._connect().files.content(file_id).write_to_file(path)
-            yield from (row for _, row in read_rows(path))
-            path.unlink()
+            for line in self._connect().files.content(file_id).content.splitlines():
+                with suppress(ValueError):
+                    if isinstance(row := json.loads(line), dict):
+                        yield row
 
     def _find(self, job: Job) -> "Batch | None":
-        """The job at the vendor with the same requests, if it was started before."""
+        """The job at the vendor with the uploaded requests, if it was started but not noted down."""
         return next((b for b in self._connect().batches.list(limit=100) if _is_same(b, job)), None)
 
     def _connect(self) -> "OpenAI":
@@ -178,13 +203,29 @@ class BatchRun:
             from .session import read_key
 
             settings = self.model.settings
-            options = {"api_key": read_key(settings.key_variable) or "none", "max_retries": 8}
+            options = {"api_key": read_key(settings.key_variable) or "none", "max_retries": RETRIES}
             if settings.azure_api_version:
                 endpoint, version = settings.base_url, settings.azure_api_version
                 self._client = AzureOpenAI(azure_endpoint=endpoint, api_version=version, **options)
             else:
                 self._client = OpenAI(base_url=settings.base_url, **options)
         return self._client
+
+    @contextmanager
+    def _in_our_words(self) -> Iterator[None]:
+        """RAISES (UniversalNERError): what the client raises, without the key, which a server may echo."""
+        from openai import OpenAIError
+
+        from .pace import is_hopeless
+        from .session import put_in_words, read_key
+
+        try:
+            yield
+        except OpenAIError as err:
+            settings = self.model.settings
+            words = put_in_words(err, read_key(settings.key_variable))
+            about = {"name": settings.name, "url": settings.base_url or "the vendor's server", "error": words}
+            raise UniversalNERError((Errors.U036 if is_hopeless(err) else Errors.U135).format(**about)) from None
 
     def _open_jobs(self) -> list[Job]:
         return [job for job in self.jobs if not job.collected]
@@ -193,9 +234,10 @@ class BatchRun:
         return (row for _, row in read_rows(self.folder / job.requests))
 
     def _add(self, rows: Sequence[dict[str, Any]], most: float) -> None:
-        path = self.folder / f"{len(self.jobs) + 1:05}.jsonl"
+        number = max((int(Path(job.requests).stem) for job in self.jobs), default=0) + 1
+        path = self.folder / f"{number:05}.jsonl"
         write_rows(path, rows)
-        self.jobs.append(Job(path.name, sha256_file(path), len(rows), most))
+        self.jobs.append(Job(path.name, len(rows), most))
         self._write()
 
     def _drop(self, job: Job) -> None:
@@ -213,7 +255,7 @@ class BatchRun:
 
 
 def _is_same(batch: "Batch", job: Job) -> bool:
-    return (batch.metadata or {}).get(MARK) == job.sha and batch.status not in ("failed", "cancelled", "cancelling")
+    return batch.input_file_id == job.file_id and batch.status not in ("failed", "cancelled", "cancelling")
 
 
 def _read_errors(batch: "Batch") -> str:

@@ -1,5 +1,7 @@
 """A chat model behind any OpenAI-compatible server, as a model for spacy-llm."""
 
+import os
+import threading
 from collections import deque
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
@@ -21,8 +23,11 @@ if TYPE_CHECKING:
 
 LIMITS = ("max_completion_tokens", "max_tokens")
 """Parameters that bound the length of a reply."""
+OURS = ("model", "messages", "n", "stream")
+"""Parameters that are not free: one whole reply is read, and a budget counts on that."""
 AHEAD = 4
 """Prompts read ahead of the one whose reply is due, for each request in flight: one slow reply holds up no other."""
+_counting = threading.Lock()
 
 
 @registry.llm_models("spacy-universalner.Chat.v1")
@@ -100,6 +105,8 @@ class ChatSettings:
         for what in ("concurrency", "max_tries", "give_up_after"):
             if getattr(self, what) < 1:
                 raise UniversalNERError(Errors.U008.format(name=what, got=getattr(self, what)))
+        for what in filter(self.params.__contains__, OURS):
+            raise UniversalNERError(Errors.U137.format(name=self.name, got=what))
         if self.budget and (self.price is None or self.longest is None):
             no_bound = f"none of {', '.join(LIMITS)} in its params: set one"
             missing = "no price: add it to the table prices" if self.price is None else no_bound
@@ -143,11 +150,13 @@ class ChatModel:
         self.again: frozenset[str] = frozenset()
         self.asking = True
         self.ledger, self.total = Ledger(), Ledger()
+        self._renewed: set[str] = set()
         self._store: ReplyStore | None = None
+        self._process = 0
         self._session: Session | None = None
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_store": None, "_session": None}  # a process of its own opens its own
+        return {**self.__dict__, "_store": None, "_session": None, "_process": 0}  # another process opens its own
 
     def __call__(self, prompts: Iterable[Iterable[Any]]) -> Iterable[Iterable[Any]]:
         """Answer the prompts of each doc.
@@ -163,15 +172,22 @@ class ChatModel:
             for of_doc in prompts:
                 pending.append([self._submit(messages) for messages in of_doc])
                 if len(pending) >= AHEAD * self.settings.concurrency:
-                    yield [future.result() for future in pending.popleft()]
+                    yield _take_first(pending)
             while pending:
-                yield [future.result() for future in pending.popleft()]
-        finally:
+                yield _take_first(pending)
+        except BaseException:
             if self._session is not None:
                 self._session.drain([future for futures in pending for future in futures])
+            raise
 
     def open(self) -> ReplyStore | None:
-        """Open the store, if one is named, and count what it holds."""
+        """Open the store, if one is named, and count what it holds.
+
+        RAISES (UniversalNERError): another process has it, or this one was forked off while the model was in use.
+        """
+        if self._process not in (0, os.getpid()):
+            raise UniversalNERError(Errors.U136)
+        self._process = os.getpid()
         if self._store is None and self.path is not None:
             self._store, self.total = ReplyStore(self.path), Ledger()
             for row in self._store.rows():
@@ -179,30 +195,38 @@ class ChatModel:
         return self._store
 
     def close(self) -> None:
-        """End the session with the server and let another process have the store."""
+        """Wait for the replies on their way, and let another process have the store."""
+        if self._process != os.getpid():
+            return  # what is open, if anything, is another process's
         if self._session is not None:
             self._session.close()
         if self._store is not None:
             self._store.close()
         self._session = self._store = None
+        self._process = 0
+        self._renewed.clear()
 
-    def has(self, messages: Messages) -> bool:
+    def has(self, key: str) -> bool:
         """Whether the store holds a reply that is good enough."""
-        kind = self._store.kind(self.settings.key(messages)) if self._store else None
-        return kind is not None and kind != FAILED and kind not in self.again
+        kind = self._store.kind(key) if self._store else None
+        return kind is not None and kind != FAILED and (kind not in self.again or key in self._renewed)
 
     def keep(self, row: dict[str, Any]) -> None:
         """Store and count a row."""
         if self._store is not None:
             self._store.append(row)
-        for ledger in (self.ledger, self.total):
-            ledger.add(row)
+        with _counting:
+            if row["kind"] in self.again:
+                self._renewed.add(row["key"])
+            for ledger in (self.ledger, self.total):
+                ledger.add(row)
 
     def _submit(self, messages: Messages) -> "Future[Completion]":
+        self.open()
         key = self.settings.key(messages)
         if self._session is not None and (future := self._session.asked.get(key)) is not None:
             return future  # the same messages are on their way; looked up before the store, where they go next
-        if self._store is not None and self.has(messages):
+        if self._store is not None and self.has(key):
             return _done(to_completion(self._store.get(key)))
         if not self.asking:
             return _done(self._explain(key))
@@ -216,7 +240,14 @@ class ChatModel:
         """Why there is no reply where none may be asked for."""
         if self._store is not None and key in self._store:
             return to_completion(self._store.get(key))
-        return not_asked(self.settings.name, "not in the store")
+        return not_asked(self.settings.name, "it is in no batch job: the budget does not allow it")
+
+
+def _take_first(pending: "deque[list[Future[Completion]]]") -> list[Completion]:
+    """The replies for the first doc, once they are all there."""
+    completions = [future.result() for future in pending[0]]
+    pending.popleft()
+    return completions
 
 
 def _done(completion: Completion) -> "Future[Completion]":

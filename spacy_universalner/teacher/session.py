@@ -1,11 +1,14 @@
 """Asking a server: requests in flight, another try where one may help, no reply handed on before it is stored."""
 
 import asyncio
+import atexit
 import logging
 import os
 import threading
-from collections.abc import Callable, Sequence
-from concurrent.futures import CancelledError, Future
+import weakref
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from openai import AsyncAzureOpenAI, AsyncOpenAI, DefaultAioHttpClient
@@ -22,6 +25,8 @@ if TYPE_CHECKING:
     from .chat import ChatSettings
 
 logger = logging.getLogger("spacy_universalner")
+NAME = "spacy-universalner"
+"""Of a session's threads."""
 
 
 class Session:
@@ -42,9 +47,12 @@ class Session:
         self.failed_in_a_row = 0
         self.stopping = False
         self.asked: dict[str, Future[Completion]] = {}
+        self.idle: set[asyncio.Task[Any]] = set()
         self.loop = asyncio.new_event_loop()
-        self.thread = threading.Thread(target=self.loop.run_forever, name="chat", daemon=True)
+        self.loop.set_default_executor(ThreadPoolExecutor(thread_name_prefix=NAME))
+        self.thread = threading.Thread(target=self.loop.run_forever, name=NAME, daemon=True)
         self.thread.start()
+        atexit.register(_close, weakref.ref(self))
 
     def submit(self, key: str, messages: Messages) -> Future[Completion]:
         """Ask; the future is in `asked` until its reply is stored."""
@@ -54,18 +62,26 @@ class Session:
 
     def drain(self, futures: Sequence[Future[Completion]]) -> None:
         """Send nothing more, and wait for what is in flight."""
+        if not self.is_alive() or threading.current_thread().name.startswith(NAME):
+            return  # a generator may be garbage collected in any thread: one of these would wait for itself
         waiting = [future for future in futures if not future.done()]
-        if waiting:
-            logger.warning("Waiting for the replies that are on their way.")
-        self.stopping = True
-        for future in waiting:
-            try:
-                future.result()
-            except (UniversalNERError, CancelledError):
-                continue
-        self.stopping = False
+        try:
+            if waiting:
+                logger.warning("Waiting for the replies that are on their way.")
+                self.loop.call_soon_threadsafe(self._stop)
+                wait(waiting)
+        finally:
+            self.loop.call_soon_threadsafe(self._go_on)
+
+    def is_alive(self) -> bool:
+        """Whether it can be asked: it is not closed, and this is the process that opened it."""
+        return self.thread.is_alive()
 
     def close(self) -> None:
+        """Wait for what is in flight, and end."""
+        if not self.is_alive():
+            return
+        self.drain(list(self.asked.values()))
         asyncio.run_coroutine_threadsafe(self.client.close(), self.loop).result()
         self.loop.call_soon_threadsafe(self.loop.stop)
         self.thread.join()
@@ -73,15 +89,21 @@ class Session:
 
     async def _complete(self, key: str, messages: Messages) -> Completion:
         async with self.slots:
-            if self.stopping:
-                raise asyncio.CancelledError
             row = make_row(self.settings, key, messages)
             error = await self._fill(row, messages)
-            if isinstance(error, _OverBudget) and not row["requests"]:
+            if not row["requests"]:
                 return not_asked(self.settings.name, row["error"])
-            await asyncio.get_running_loop().run_in_executor(None, self.keep, row)
+            await self._keep(row)
         self._check(error, row["error"])
         return to_completion(row)
+
+    async def _keep(self, row: dict[str, Any]) -> None:
+        try:
+            kept = self.loop.run_in_executor(None, self.keep, row)
+        except RuntimeError:  # the interpreter is ending: no more work for threads
+            self.keep(row)
+        else:
+            await kept
 
     async def _fill(self, row: dict[str, Any], messages: Messages) -> Exception | None:
         """Ask until there is a reply or no hope of one. RETURNS (Exception): why there is none."""
@@ -89,6 +111,7 @@ class Session:
             retry=retry_if_exception(lambda error: is_transient(error) and not self.stopping),
             wait=wait_as_told,
             stop=stop_after_attempt(self.settings.max_tries),
+            sleep=self._sleep,
             reraise=True,
         )
         try:
@@ -96,25 +119,26 @@ class Session:
                 with attempt:
                     await self._ask(row, messages)
         except Exception as err:  # whatever the client raises, the row says it
-            row.update(kind=FAILED, error=self._tell(err))
+            row.update(kind=FAILED, error=put_in_words(err, self.key))
             return err
         return None
 
     async def _ask(self, row: dict[str, Any], messages: Messages) -> None:
         """Send one request, its cost set aside before, and write into the row what a whole reply says."""
         most = self.settings.most(messages)
-        if not await self.budget.reserve(most):
-            raise _OverBudget(f"the budget of ${self.settings.budget:g} does not allow it")
+        with self._idle():
+            if not await self.budget.reserve(most):
+                raise Withheld(f"the budget of ${self.settings.budget:g} does not allow it")
         spent = 0.0
         try:
-            await self.pace.wait(bound_tokens(messages) / 4 + (self.settings.longest or 0))
+            with self._idle():
+                await self.pace.wait(bound_tokens(messages) / 4 + (self.settings.longest or 0))
             row["requests"] += 1
             row.update(await self._send(messages))
-            if not row["usage"]:
-                row["at_risk"] += most
             spent = row["cost"] or most
+            row["at_risk"] += spent - row["cost"]
         except Exception as err:
-            if self._note(err):
+            if not isinstance(err, Withheld) and self._note(err):
                 row["unanswered"] += 1
                 row["at_risk"] += most
                 spent = most
@@ -130,6 +154,32 @@ class Session:
         except ValueError as err:
             raise Unreadable(f"the reply is no chat completion: {err}") from err
 
+    async def _sleep(self, seconds: float) -> None:
+        with self._idle():
+            await asyncio.sleep(seconds)
+
+    @contextmanager
+    def _idle(self) -> Iterator[None]:
+        """Around waiting with nothing in flight, which need not go on when the run ends. RAISES (Withheld): it ends."""
+        task = asyncio.current_task()
+        try:
+            if self.stopping:
+                raise asyncio.CancelledError
+            self.idle.add(task)
+            yield
+        except asyncio.CancelledError:
+            raise Withheld("the run was stopped") from None
+        finally:
+            self.idle.discard(task)
+
+    def _stop(self) -> None:
+        self.stopping = True
+        for task in self.idle:
+            task.cancel()
+
+    def _go_on(self) -> None:
+        self.stopping, self.failed_in_a_row = False, 0
+
     def _note(self, error: Exception) -> bool:
         """Keep to what the server says about waiting. RETURNS (bool): whether the request may be billed."""
         if (seconds := read_retry_after(error)) is not None:
@@ -137,23 +187,33 @@ class Session:
         return may_be_billed(error)
 
     def _check(self, error: Exception | None, words: str) -> None:
-        """RAISES (UniversalNERError): there is no point in going on."""
+        """RAISES (UniversalNERError): there is no point in going on, and nothing more is sent."""
+        if isinstance(error, Withheld):
+            return
         self.failed_in_a_row = 0 if error is None else self.failed_in_a_row + 1
         about = {"name": self.settings.name, "url": self.settings.base_url or "the vendor's server", "error": words}
         if error is not None and is_hopeless(error):
+            self._stop()
             raise UniversalNERError(Errors.U036.format(**about))
         if self.failed_in_a_row >= self.settings.give_up_after and not self.stopping:
+            self._stop()
             raise UniversalNERError(Errors.U037.format(count=self.failed_in_a_row, **about))
 
-    def _tell(self, error: BaseException) -> str:
-        """An error in words, without the key, which a server may echo."""
-        cause = f" ({error.__cause__})" if str(error.__cause__ or "") else ""
-        words = f"{type(error).__name__}: {error}{cause}" if str(error) else type(error).__name__
-        return (words.replace(self.key, "***") if self.key else words)[:500]
+
+class Withheld(Exception):
+    """A request that was not sent: the budget does not allow it, or the run is ending."""
 
 
-class _OverBudget(Exception):
-    """Nothing more may be spent."""
+def put_in_words(error: BaseException, key: str | None) -> str:
+    """Say an error."""
+    cause = f" ({error.__cause__})" if str(error.__cause__ or "") else ""
+    name = "" if isinstance(error, Withheld) else type(error).__name__
+    return mask(": ".join(filter(None, (name, f"{error}{cause}"))), key)
+
+
+def mask(words: str, key: str | None) -> str:
+    """Words of a server, cut to size and without the key."""
+    return (words.replace(key, "***") if key else words)[:500]
 
 
 def read_key(variable: str | None) -> str | None:
@@ -172,3 +232,9 @@ def make_client(settings: "ChatSettings", key: str | None) -> AsyncOpenAI:
     if settings.azure_api_version:
         return AsyncAzureOpenAI(azure_endpoint=settings.base_url, api_version=settings.azure_api_version, **options)
     return AsyncOpenAI(base_url=settings.base_url, **options)
+
+
+def _close(session: "weakref.ref[Session]") -> None:
+    """At the end of the program, for a session that nobody has closed."""
+    if (open_ := session()) is not None:
+        open_.close()

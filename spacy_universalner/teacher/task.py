@@ -80,8 +80,8 @@ class OpenNERTask:
             completion = as_completion(response[0] if isinstance(response, (list, tuple)) else response)
             if not completion.given:
                 raise UniversalNERError(Errors.U130.format(kind=completion.kind, error=completion.error))
-            doc.user_data[USER_DATA] = self.describe(completion)
-            doc.set_ents(read_entities(doc, completion.text))
+            doc.user_data[USER_DATA] = said = self.describe(completion)
+            doc.set_ents(read_entities(doc, said["raw"]))
             yield doc
 
     def scorer(self, examples: Iterable[Example]) -> dict[str, Any]:
@@ -89,9 +89,12 @@ class OpenNERTask:
         return get_ner_prf(examples)
 
     def describe(self, completion: Completion) -> dict[str, Any]:
-        """What is kept of a reply: the fields of records.Reply beside the passage's."""
+        """What is kept of a reply: the fields of records.Reply beside the passage's.
+
+        Half of a surrogate pair becomes "?": it can neither be written as UTF-8 nor stand in a doc.
+        """
         return {
-            "raw": completion.text,
+            "raw": completion.text.encode("utf8", "replace").decode("utf8"),
             "model": completion.model,
             "usage": dict(completion.usage),
             "finish_reason": completion.finish_reason,
