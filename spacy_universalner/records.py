@@ -332,4 +332,6 @@ def sha256_file(path: Path) -> str:
 
 def sha256_json(data: Any) -> str:
     """sha256 of a JSON value in its canonical form, hex."""
-    return hashlib.sha256(json.dumps(data, ensure_ascii=False, sort_keys=True).encode("utf8")).hexdigest()
+    return hashlib.sha256(
+        json.dumps(data, ensure_ascii=False, sort_keys=True).encode("utf8", "surrogatepass")
+    ).hexdigest()

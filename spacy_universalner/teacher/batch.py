@@ -163,16 +163,14 @@ class BatchRun:
 
     def _read_line(self, line: dict[str, Any], body: dict[str, Any]) -> dict[str, Any]:
         """What a line of a result file says, as a part of a row."""
-        from openai.types.chat import ChatCompletion
-
         response, error = line.get("response") or {}, line.get("error")
         if error is not None or response.get("status_code") != 200:
             return {"error": self._mask(json.dumps(error or response))}
         try:
-            # As the client makes it, without a check: of a paid reply nothing is thrown away for its form.
-            return read_reply(ChatCompletion.construct(**response["body"]), self.model.settings.price, batch=True)
-        except (KeyError, TypeError, ValueError) as err:
+            said = read_reply(response.get("body"), self.model.settings.price, batch=True)
+        except ValueError as err:
             return self._unread(body, f"no chat completion: {err}")
+        return said if said["usage"] else {**said, "at_risk": self.model.settings.most(body["messages"], batch=True)}
 
     def _unread(self, body: dict[str, Any], error: str) -> dict[str, Any]:
         """A part of a row for a reply that can't be read, and may be billed."""

@@ -261,7 +261,9 @@ def _read_price(table: Sequence[Mapping[str, Any]], name: str) -> Price | None:
     for row in table:
         if row.get("model") == name:
             try:
-                return Price(**{key: float(value) for key, value in row.items() if key != "model"})
+                return Price(
+                    **{key: float(value) for key, value in row.items() if key != "model" and value is not None}
+                )
             except (TypeError, ValueError) as err:
                 raise UniversalNERError(Errors.U039.format(name=name, got=dict(row))) from err
     return None

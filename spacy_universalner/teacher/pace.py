@@ -83,6 +83,11 @@ def is_hopeless(error: BaseException) -> bool:
     return error.status_code in HOPELESS or error.code in NO_MONEY or _is_wrong_parameter(error)
 
 
+def is_of_one(error: BaseException) -> bool:
+    """Whether it may be about one request, if others were answered: some servers refuse a passage with 403."""
+    return isinstance(error, openai.APIStatusError) and error.status_code in (403, 404)
+
+
 def may_be_billed(error: BaseException) -> bool:
     """Whether the request may have been worked on, though no whole reply came."""
     if isinstance(error, openai.APIStatusError):

@@ -8,8 +8,6 @@ from .completion import FAILED, NOT_ASKED, REFUSAL, Completion, read_kind
 from .money import Price
 
 if TYPE_CHECKING:
-    from openai.types.chat import ChatCompletion
-
     from .chat import ChatSettings
 
 Messages = Sequence[Mapping[str, str]]
@@ -37,20 +35,22 @@ def make_row(settings: "ChatSettings", key: str, messages: Messages) -> dict[str
     }
 
 
-def read_reply(completion: "ChatCompletion", price: Price | None, *, batch: bool = False) -> dict[str, Any]:
-    """What a chat completion says, as a part of a row. RAISES (ValueError): it is none."""
-    choices = getattr(completion, "choices", None)
-    if not choices or getattr(choices[0], "message", None) is None:
-        raise ValueError(str(completion)[:200])
-    message, finish_reason = choices[0].message, choices[0].finish_reason or "stop"
-    refusal = getattr(message, "refusal", None)
-    usage = read_usage(completion.usage)
+def read_reply(said: Any, price: Price | None, *, batch: bool = False) -> dict[str, Any]:
+    """What the body of a chat completion says, as a part of a row. Nothing of a paid reply is thrown away for its form.
+
+    RAISES (ValueError): it is none.
+    """
+    choice = _get(_get(said, "choices"), 0)
+    message, finish_reason = _get(choice, "message"), _get(choice, "finish_reason") or "stop"
+    if message is None:
+        raise ValueError(str(said)[:200])
+    text, refusal, usage = _get(message, "content"), _get(message, "refusal"), read_usage(_get(said, "usage"))
     return {
-        "kind": read_kind(message.content, refusal=refusal, finish_reason=finish_reason),
-        "reply": message.content,
+        "kind": read_kind(text, refusal=refusal, finish_reason=finish_reason),
+        "reply": text,
         "refusal": refusal,
         "finish_reason": finish_reason,
-        "answered_by": completion.model,
+        "answered_by": _get(said, "model"),
         "usage": usage,
         "cost": price.cost(usage, batch=batch) if price else 0.0,
         "error": "",
@@ -59,15 +59,19 @@ def read_reply(completion: "ChatCompletion", price: Price | None, *, batch: bool
 
 def read_usage(usage: Any) -> dict[str, int]:
     """The tokens a server reports, flat; empty if it leaves out those of the messages or the reply, so has no cost."""
-    if usage is None:
-        return {}
-    inner = {
-        "cached_tokens": getattr(getattr(usage, "prompt_tokens_details", None), "cached_tokens", None),
-        "reasoning_tokens": getattr(getattr(usage, "completion_tokens_details", None), "reasoning_tokens", None),
-    }
-    counts = {name: getattr(usage, name, None) for name in ("prompt_tokens", "completion_tokens", "total_tokens")}
-    known = {name: count for name, count in {**counts, **inner}.items() if isinstance(count, int)}
+    counts = {name: _get(usage, name) for name in ("prompt_tokens", "completion_tokens", "total_tokens")}
+    counts["cached_tokens"] = _get(_get(usage, "prompt_tokens_details"), "cached_tokens")
+    counts["reasoning_tokens"] = _get(_get(usage, "completion_tokens_details"), "reasoning_tokens")
+    known = {name: count for name, count in counts.items() if isinstance(count, int)}
     return known if {"prompt_tokens", "completion_tokens"} <= known.keys() else {}
+
+
+def _get(value: Any, key: str | int) -> Any:
+    """A part of a JSON value, None where there is none."""
+    try:
+        return value[key]
+    except (KeyError, IndexError, TypeError):
+        return None
 
 
 def to_completion(row: Mapping[str, Any]) -> Completion:

@@ -257,7 +257,7 @@ FAULTS = {
     "null content": (Fault(action="null content"), EMPTY, 0),
     "cut off": (Fault(action="length"), CUT_OFF, 0),
     "unknown reason": (
-        Fault(body=json.dumps({"choices": [{"message": {"content": "[]"}, "finish_reason": "eos"}]})),
+        Fault(body=json.dumps({"choices": [{"message": {"content": "[]"}, "finish_reason": "eos"}]})),  # and no usage
         ANSWER,
         0,
     ),
@@ -271,7 +271,7 @@ def test_a_fault_of_one_request(make, server, fault, kind, unanswered):
     assert run(model, names(3)) == [ANSWER, kind, ANSWER]
     row = next(row for row in rows(model) if row["messages"] == messages("Ada1"))
     assert (row["requests"], row["unanswered"], bool(row["error"])) == (1, unanswered, kind == FAILED)
-    assert (row["at_risk"] > 0) == bool(unanswered)
+    assert (row["at_risk"] > 0) == (bool(unanswered) or not row["usage"] and kind != FAILED)
     assert len(rows(model)) == 3
     assert_the_bill_is_right(model, server)
 

@@ -410,8 +410,6 @@ def test_failures_are_asked_again(make, server):
 
 HOPELESS = {
     "401": Fault(401, code="invalid_api_key"),
-    "403": Fault(403),
-    "404": Fault(404, code="model_not_found"),
     "no money": Fault(429, code="insufficient_quota"),
     "parameter": Fault(400, param="temperature", code="unsupported_value"),
 }
@@ -427,6 +425,21 @@ def test_what_cannot_succeed_stops_the_run(make, server, fault):
     assert len(server.requests) <= 6 + 4 + 1, "nothing is sent after it"
     assert len(rows(model)) == len(server.requests)
     assert_the_bill_is_right(model, server)
+
+
+@pytest.mark.parametrize("status", [403, 404])
+def test_a_refusal_of_the_first_request_is_of_all(make, server, status):
+    server.faults = lambda *_: Fault(status)
+    with pytest.raises(UniversalNERError, match="U036"):
+        ask(make(concurrency=1), names(20))
+    assert len(server.requests) <= 2
+
+
+@pytest.mark.parametrize("status", [403, 404])
+def test_a_refusal_after_answers_is_of_one_passage(make, server, status):
+    server.faults = lambda number, _: Fault(status) if number == 3 else None
+    kinds = [completion.kind for completion in ask(make(concurrency=1), names(6))]
+    assert kinds == [ANSWER] * 3 + [FAILED] + [ANSWER] * 2
 
 
 def test_a_slow_reply_holds_up_no_stop(make, server):
