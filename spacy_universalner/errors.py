@@ -88,6 +88,10 @@ class Errors(metaclass=_Coded):
         "The teacher's model was in use when this process was forked off. One process is enough, it has many requests "
         "in flight: set n_process to 1, or fork before the model is used."
     )
+    U138 = (
+        "{count} batch jobs are open for {path}: their passages would be asked, and paid for, twice. Run with --batch "
+        "to collect them first, or delete {folder} if you give them up."
+    )
     U137 = (
         "The params of {name} set {got}, which the request sets itself: one whole reply to the messages of a passage. "
         "Take it out."

@@ -14,7 +14,7 @@ from spacy_llm.util import assemble_from_config
 from ..errors import Errors, UniversalNERError
 from ..records import Passage, Reply
 from ..schemas import read_config
-from .batch import BatchRun
+from .batch import BatchRun, check_no_open_jobs
 from .chat import ChatModel
 from .completion import KINDS, as_completion
 from .money import Estimate, estimate
@@ -163,8 +163,11 @@ class Annotation:
         passages (Iterable[Passage]): streamed.
         advance (Callable): told of each passage, unless it was told of the batch jobs' replies before.
         YIELDS (Reply): as they arrive.
+        RAISES (UniversalNERError): batch jobs are out that may answer some of them.
         """
         told = self._chat is not None and not self._chat.asking
+        if self._chat and self._chat.path and not told:
+            check_no_open_jobs(self._chat.path)
         for result in annotate(self.teacher, passages):
             if isinstance(result, Reply):
                 self.counts["replies"] += 1

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from openai.types import Batch
 
 ENDPOINT = "/v1/chat/completions"
+JOBS = "jobs.json"
 MAX_REQUESTS = 10_000
 MAX_BYTES = 150_000_000
 RETRIES = 8
@@ -61,7 +62,7 @@ class BatchRun:
         self.model, self.poll_seconds = model, poll_seconds
         self.store = model.open()
         self.folder = model.path.with_suffix(".batches")
-        self.jobs = self._read()
+        self.jobs = _read_jobs(self.folder)
         self._client: OpenAI | None = None
 
     def run(self, prompts: Iterable[Messages], advance: Callable[[int], object] = lambda count: None) -> None:
@@ -244,16 +245,25 @@ class BatchRun:
         with suppress(FileNotFoundError):
             (self.folder / job.requests).unlink()
 
-    def _read(self) -> list[Job]:
-        path = self.folder / "jobs.json"
-        return [Job(**job) for job in read_json(path)["jobs"]] if path.is_file() else []
-
     def _write(self) -> None:
-        write_json(self.folder / "jobs.json", {"jobs": [asdict(job) for job in self.jobs]})
+        write_json(self.folder / JOBS, {"jobs": [asdict(job) for job in self.jobs]})
 
 
 def _is_same(batch: "Batch", job: Job) -> bool:
     return batch.input_file_id == job.file_id and batch.status not in ("failed", "cancelled", "cancelling")
+
+
+def check_no_open_jobs(store: Path) -> None:
+    """See that no batch jobs are out for a store. RAISES (UniversalNERError): there are some."""
+    folder = store.with_suffix(".batches")
+    count = sum(not job.collected for job in _read_jobs(folder))
+    if count:
+        raise UniversalNERError(Errors.U138.format(count=count, path=store, folder=folder))
+
+
+def _read_jobs(folder: Path) -> list[Job]:
+    path = folder / JOBS
+    return [Job(**job) for job in read_json(path)["jobs"]] if path.is_file() else []
 
 
 def _read_errors(batch: "Batch") -> str:

@@ -13,7 +13,7 @@ from spacy_llm.registry import registry
 
 from spacy_universalner.errors import UniversalNERError
 from spacy_universalner.prompts import TYPE_V1
-from spacy_universalner.records import Passage, Reply, write_rows
+from spacy_universalner.records import Passage, Reply, write_json, write_rows
 from spacy_universalner.teacher import batch
 from spacy_universalner.teacher.annotate import (
     Annotation,
@@ -24,7 +24,7 @@ from spacy_universalner.teacher.annotate import (
     load_teacher,
     read_kinds,
 )
-from spacy_universalner.teacher.batch import BatchRun
+from spacy_universalner.teacher.batch import BatchRun, check_no_open_jobs
 from spacy_universalner.teacher.replay import recording
 from spacy_universalner.teacher.store import ReplyStore
 from tests.chat_server import ChatServer, Fault
@@ -362,3 +362,13 @@ def test_an_interrupted_script_stores_what_is_on_its_way(run_script, server, tmp
     server.delay = 0.0
     assert run_script(passages=passages) == 0
     assert len(read_lines(tmp_path / "out" / "replies.jsonl")) == len(server.requests) == 200
+
+
+def test_open_batch_jobs_are_not_asked_twice(tmp_path):
+    job = {"requests": "1.jsonl", "count": 1, "most": 0.1}
+    (tmp_path / "s.batches").mkdir()
+    write_json(tmp_path / "s.batches" / "jobs.json", {"jobs": [{**job, "collected": True}]})
+    check_no_open_jobs(tmp_path / "s.jsonl")
+    write_json(tmp_path / "s.batches" / "jobs.json", {"jobs": [{**job, "collected": True}, job]})
+    with pytest.raises(UniversalNERError, match="U138.*1 batch jobs"):
+        check_no_open_jobs(tmp_path / "s.jsonl")
