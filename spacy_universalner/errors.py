@@ -41,8 +41,8 @@ class Errors(metaclass=_Coded):
     # teacher
     U030 = (
         "No recorded reply for the messages that end in {end!r} (key {key}…) among the {count} replies of {path}. Only "
-        "the passages that were recorded can be replayed, unchanged. To label your own text, configure a real teacher: "
-        "a chat model registered in @llm_models, as in the comment in configs/teacher.cfg."
+        "the passages that were recorded can be replayed, unchanged. To label your own text, name a real teacher: "
+        "--vars.teacher configs/chatgpt.cfg, or configs/local.cfg for a server of your own."
     )
     U031 = (
         "{path}: the replies were recorded for prompt {got}…, the configured task asks prompt {expected}…. Use the "

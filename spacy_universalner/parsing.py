@@ -6,6 +6,8 @@ import re
 import warnings
 from typing import Any
 
+from .records import mend
+
 # One ("entity", "type") with any quoting. Neither part runs over the edge of a pair into the next one.
 PAIR = re.compile(
     r"""[(\[]\s*
@@ -76,8 +78,8 @@ def _is_pair(item: Any) -> bool:
 
 
 def _clean(value: Any) -> str:
-    """Without white space around it; half a surrogate pair, which no file could hold, becomes "\ufffd"."""
-    return str(value).strip().encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    """Without white space around it, and fit to be written."""
+    return mend(str(value).strip())
 
 
 def _unquote(text: str) -> str:

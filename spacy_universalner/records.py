@@ -149,6 +149,11 @@ def split_file(path: Path, size: int = 1 << 23, hint: str = RUN_FIRST) -> list[P
     return [Part(path, start, end) for start, end in pairwise(cuts)]
 
 
+def mend(text: str) -> str:
+    """A text without halves of surrogate pairs, which escapes can spell and no file can hold: "\ufffd" for each."""
+    return text if text.isascii() else text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
 def read_rows(source: Path | Part, hint: str = RUN_FIRST) -> Iterator[tuple[int, dict[str, Any]]]:
     """Stream the objects of a JSONL file, or a part of one, with their line numbers; of a part, counted in the part.
 
@@ -157,17 +162,27 @@ def read_rows(source: Path | Part, hint: str = RUN_FIRST) -> Iterator[tuple[int,
     path = source.path if isinstance(source, Part) else source
     if not path.is_file():
         raise UniversalNERError(Errors.U001.format(path=path, hint=hint))
-    with path.open("rb") as file:  # bytes: a line in another encoding is an error of that line
-        for number, line in enumerate(_lines(file, source), 1):
-            if not line.strip():
-                continue
-            try:
-                row = json.loads(line)
-            except ValueError as err:
-                raise UniversalNERError(Errors.U002.format(path=path, line=number, reason=err)) from err
-            if not isinstance(row, dict):
-                raise UniversalNERError(Errors.U002.format(path=path, line=number, reason=f"a {type(row).__name__}"))
-            yield number, row
+    with path.open("rb") as file:
+        yield from parse_rows(_lines(file, source), path)
+
+
+def parse_rows(lines: Iterable[bytes], path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """The JSON objects of the lines of a file, with their numbers; empty lines are left out.
+
+    lines (Iterable[bytes]): bytes, so that a line in another encoding is an error of that line.
+    path (Path): the file, for messages.
+    RAISES (UniversalNERError): a line that is no JSON object.
+    """
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except ValueError as err:
+            raise UniversalNERError(Errors.U002.format(path=path, line=number, reason=err)) from err
+        if not isinstance(row, dict):
+            raise UniversalNERError(Errors.U002.format(path=path, line=number, reason=f"a {type(row).__name__}"))
+        yield number, row
 
 
 def _lines(file: BinaryIO, source: Path | Part) -> Iterator[bytes]:

@@ -2,7 +2,6 @@
 
 import gzip
 import io
-import json
 import zlib
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -14,7 +13,7 @@ from typing import Any, BinaryIO
 from zstandard import ZstdDecompressor, ZstdError
 
 from ..errors import Errors, UniversalNERError
-from ..records import Passage
+from ..records import Passage, mend, parse_rows
 from ..schemas import load_settings
 
 ENDINGS = (".txt", ".txt.gz", ".txt.zst", ".jsonl", ".jsonl.gz", ".jsonl.zst", ".parquet")
@@ -156,7 +155,7 @@ def read_file(path: Path, *, root: Path, fields: Fields = FIELDS) -> Iterator[Pa
     if ending.startswith(".txt"):
         yield _read_text(path, label)
     else:
-        rows = _parquet_rows(path, fields) if ending == ".parquet" else _json_rows(path)
+        rows = _parquet_rows(path, fields) if ending == ".parquet" else parse_rows(_lines(path), path)
         yield from _documents(rows, path, label, fields)
 
 
@@ -186,23 +185,10 @@ def _ending(path: Path) -> str:
 
 def _read_text(path: Path, label: str) -> Passage:
     try:
-        text = b"".join(line for _, line in _lines(path)).decode("utf-8-sig")
+        text = b"".join(_lines(path)).decode("utf-8-sig")
     except UnicodeDecodeError as err:
         raise UniversalNERError(Errors.U100.format(path=path, reason=err)) from err
     return Passage(label, text)
-
-
-def _json_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    for number, line in _lines(path):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-        except ValueError as err:
-            raise UniversalNERError(Errors.U002.format(path=path, line=number, reason=err)) from err
-        if not isinstance(row, dict):
-            raise UniversalNERError(Errors.U002.format(path=path, line=number, reason=f"a {type(row).__name__}"))
-        yield number, row
 
 
 def _parquet_rows(path: Path, fields: Fields) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -246,8 +232,7 @@ def _document(row: Mapping[str, Any], path: Path, number: int, label: str, field
         if not isinstance(value, kinds):
             got = f"the fields {sorted(row)}" if value is None and name not in row else f"{value!r:.80}"
             raise UniversalNERError(Errors.U007.format(path=path, line=number, field=name, expected=expected, got=got))
-        # Half a surrogate pair fits in no file.
-        found[part] = str(value).encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+        found[part] = mend(str(value))
     return Passage(**{"id": f"{label}-{number}", **found})
 
 
@@ -261,11 +246,11 @@ def _look_up(row: Mapping[str, Any], name: str | None) -> Any:
     return value
 
 
-def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
-    """Lines with their numbers, as bytes: one in another encoding is an error of that line."""
+def _lines(path: Path) -> Iterator[bytes]:
+    """The lines of a file, unpacked."""
     try:
         with path.open("rb") as file, _unpack(file, path.suffix.lower()) as lines:
-            yield from enumerate(lines, 1)
+            yield from lines
     except (OSError, EOFError, zlib.error, ZstdError) as err:
         raise UniversalNERError(Errors.U100.format(path=path, reason=err)) from err
 

@@ -12,7 +12,7 @@ from typing import Any, TextIO
 
 from ..align import find_mentions
 from ..errors import Errors, UniversalNERError
-from ..records import Conversation, Mention, Passage, Query, Record, Reply, atomic_write, sha256_json
+from ..records import Conversation, Mention, Passage, Query, Record, Reply, atomic_write, mend, sha256_json
 from .conversations import Tally
 
 REASONS = ("no object", "no id", "id used before", "other turns", "no text", "no question", "no list")
@@ -110,7 +110,7 @@ def read_released(path: Path) -> Iterator[Conversation | SetAside]:
         else:
             id_ = row.get("id", "") if isinstance(row, dict) else ""
             start = json.dumps(row, ensure_ascii=False)[:200]
-            yield SetAside(number, _whole(str(id_))[:200], read, _whole(start))
+            yield SetAside(number, mend(str(id_))[:200], read, mend(start))
 
 
 def to_record(conversation: Conversation) -> Record:
@@ -217,8 +217,8 @@ def _read_row(row: Any) -> Conversation | str:
             return "no question"
         if mentions is None:
             return "no list"
-        queries.append(Query(_whole(question[1]), tuple(map(_whole, mentions))))
-    return Conversation(_whole(str(id_)), _whole(text), tuple(queries))
+        queries.append(Query(mend(question[1]), tuple(map(mend, mentions))))
+    return Conversation(mend(str(id_)), mend(text), tuple(queries))
 
 
 def _read_turns(turns: Any) -> list[str] | None:
@@ -239,11 +239,6 @@ def _read_answer(answer: str) -> list[str] | None:
     if not isinstance(mentions, list) or not all(isinstance(mention, str) for mention in mentions):
         return None
     return mentions
-
-
-def _whole(text: str) -> str:
-    """Half a surrogate pair, which an escape can spell and no file can hold, becomes "\\ufffd"."""
-    return text if text.isascii() else text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 # export

@@ -15,7 +15,7 @@ from ..align import find_mentions
 from ..errors import Errors, UniversalNERError
 from ..parsing import parse_pairs
 from ..prompts import TeacherPrompt, get_teacher_prompt
-from ..records import read_json, write_json
+from ..records import mend, read_json, write_json
 from .completion import Completion, as_completion
 
 TASK = "spacy-universalner.OpenNER.v1"
@@ -89,12 +89,9 @@ class OpenNERTask:
         return get_ner_prf(examples)
 
     def describe(self, completion: Completion) -> dict[str, Any]:
-        """What is kept of a reply: the fields of records.Reply beside the passage's.
-
-        Half of a surrogate pair becomes "?": it can neither be written as UTF-8 nor stand in a doc.
-        """
+        """What is kept of a reply: the fields of records.Reply beside the passage's."""
         return {
-            "raw": completion.text.encode("utf8", "replace").decode("utf8"),
+            "raw": mend(completion.text),
             "model": completion.model,
             "usage": dict(completion.usage),
             "finish_reason": completion.finish_reason,
