@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Annotated
 
 from typer import Option
+from wasabi import msg
 
 from spacy_universalner.errors import Errors, UniversalNERError
 from spacy_universalner.progress import show_progress
@@ -30,13 +31,19 @@ def main(
     if estimate:
         return show(estimate_cost(teacher, read_records(passages, Passage)).to_json())
     with stage("annotate", [replies, unanswered, ledger]) as facts:
-        with Annotation(teacher, again=again) as run_, show_progress(count, "annotate", note=run_.note) as advance:
+        with (
+            Annotation(teacher, again=again) as annotation,
+            show_progress(count, "annotate", note=annotation.note) as advance,
+        ):
             if batch:
-                run_.ask_by_batch(read_records(passages, Passage), advance)
-            write_records(replies, run_.replies(read_records(passages, Passage), advance))
-        write_rows(unanswered, run_.unanswered)
-        write_json(ledger, run_.ledger())
-        facts.update(run_.facts)
+                annotation.ask_by_batch(read_records(passages, Passage), advance)
+            write_records(replies, annotation.replies(read_records(passages, Passage), advance))
+        write_rows(unanswered, annotation.unanswered)
+        write_json(ledger, annotation.ledger())
+        facts.update(annotation.facts)
+        if annotation.unanswered:
+            hint = f"{unanswered} says why. Those that failed are asked again by the next run."
+            msg.warn(f"{len(annotation.unanswered)} of {count} passages have no reply", hint)
 
 
 if __name__ == "__main__":
