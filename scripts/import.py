@@ -16,7 +16,7 @@ from spacy_universalner.stage import run, stage
 
 def main(
     source: Annotated[Path, Option(help="A released file, a JSON array or JSON lines")] = Path("assets/released.json"),
-    config: Annotated[Path, Option(help="Settings, section [convert]: the split")] = Path("configs/distil.cfg"),
+    config: Annotated[Path, Option(help="Settings, section convert: the split")] = Path("configs/distil.cfg"),
     variant: Annotated[Variant, Option(help="What its types are")] = Variant.GUESS,
     conversations: Annotated[Path, Option(help="The folder training reads: that of TRAIN")] = Path("released"),
     train: Annotated[Path, Option(help="Conversations to train on")] = Path("released/train.jsonl"),

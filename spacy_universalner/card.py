@@ -10,7 +10,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from .about import __version__
-from .corpus.released import Part, Source
+from .corpus.released import Contents, Origin
 from .errors import Errors, UniversalNERError
 from .prompts import TEACHER_PROMPTS
 from .records import sha256_file
@@ -41,7 +41,7 @@ def choose_terms(license: str, language: str, *, embedded: bool) -> tuple[str, s
     return terms
 
 
-def check_same_run(parts: Mapping[str, Part], source: Source, filtered: Mapping[str, Any]) -> None:
+def check_same_run(parts: Mapping[str, Contents], source: Origin, filtered: Mapping[str, Any]) -> None:
     """Hold the counts of the stages against each other, so that no card tells of another run's data.
 
     RAISES (UniversalNERError): they differ.
@@ -59,8 +59,8 @@ def render_card(
     license: str,
     language: str,
     embedded: bool,
-    parts: Mapping[str, Part],
-    source: Source,
+    parts: Mapping[str, Contents],
+    source: Origin,
     filtered: Mapping[str, Any],
     files: Mapping[str, Path],
 ) -> str:
@@ -71,7 +71,7 @@ def render_card(
     language (str): the language it names.
     embedded (bool): whether all data are part of the project.
     parts (Mapping): counts of each part, by name.
-    source (Source): teachers and prompts.
+    source (Origin): teachers and prompts.
     filtered (Mapping): the filter's report.
     files (Mapping): the file of each part, written.
     RETURNS (str): Markdown with a YAML header.

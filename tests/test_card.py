@@ -7,7 +7,7 @@ import yaml
 
 from spacy_universalner.card import check_same_run, choose_terms, render_card
 from spacy_universalner.corpus.conversations import Tally
-from spacy_universalner.corpus.released import Part, Source, read_released
+from spacy_universalner.corpus.released import Contents, Origin, read_released
 from spacy_universalner.errors import UniversalNERError
 from spacy_universalner.prompts import TYPE_V1
 from spacy_universalner.records import read_conversations, sha256_file
@@ -16,10 +16,10 @@ from .conftest import ROOT
 from .corpus.test_released import run_script
 
 PARTS = {
-    "train": Part(Tally(9, 40, 15, 30), {"person", "city"}),
-    "dev": Part(Tally(1, 4, 2, 3), {"person", "ship"}),
+    "train": Contents(Tally(9, 40, 15, 30), {"person", "city"}),
+    "dev": Contents(Tally(1, 4, 2, 3), {"person", "ship"}),
 }
-SOURCE = Source(12, Counter({"gpt-x": 11, "a`b\nc": 1}), Counter({TYPE_V1.sha: 11, "f" * 64: 1}))
+SOURCE = Origin(12, Counter({"gpt-x": 11, "a`b\nc": 1}), Counter({TYPE_V1.sha: 11, "f" * 64: 1}))
 FILTERED = {"replies": 12, "records": 10, "mentions": 33, "types": 3, "rejected": {"not in text": 4, "empty": 0}}
 
 
@@ -66,7 +66,7 @@ SIZES = {999: "n<1K", 1000: "1K<n<10K", 45_889: "10K<n<100K", 10**6: "1M<n<10M",
 
 @pytest.mark.parametrize(("rows", "size"), SIZES.items())
 def test_the_size_is_one_of_the_hubs(card, rows, size):
-    assert front_matter(card(parts={"train": Part(Tally(rows)), "dev": Part()}))["size_categories"] == [size]
+    assert front_matter(card(parts={"train": Contents(Tally(rows)), "dev": Contents()}))["size_categories"] == [size]
 
 
 LINES = {

@@ -257,7 +257,7 @@ class Embedded:
 
 
 @dataclass
-class Source:
+class Origin:
     """Who said what the conversations were made of.
 
     replies (int): how many there are.
@@ -273,7 +273,7 @@ class Source:
 
 
 @dataclass
-class Part:
+class Contents:
     """A part of what is exported: its counts, its types, and whether all its passages are part of the project."""
 
     tally: Tally = field(default_factory=Tally)
@@ -290,9 +290,9 @@ def know_embedded(passages: Iterable[Passage], replies: Iterable[tuple[str, str]
     )
 
 
-def trace(replies: Iterable[Reply], own: Embedded) -> Source:
+def trace(replies: Iterable[Reply], own: Embedded) -> Origin:
     """Look through the replies for teachers and prompts."""
-    source = Source()
+    source = Origin()
     for reply in replies:
         source.replies += 1
         source.models[reply.model] += 1
@@ -301,9 +301,9 @@ def trace(replies: Iterable[Reply], own: Embedded) -> Source:
     return source
 
 
-def describe(conversations: Iterable[Conversation], own: Embedded) -> Part:
+def describe(conversations: Iterable[Conversation], own: Embedded) -> Contents:
     """Count a part before it is written."""
-    part = Part()
+    part = Contents()
     for conversation in conversations:
         part.tally.add(conversation)
         part.types.update(query.type for query in conversation.queries if query.mentions)
