@@ -8,7 +8,7 @@ from wasabi import msg
 
 from spacy_universalner.errors import Errors, UniversalNERError
 from spacy_universalner.progress import show_progress
-from spacy_universalner.records import Passage, read_records, write_json, write_records, write_rows
+from spacy_universalner.records import Passage, open_rows, read_records, write_json, write_records
 from spacy_universalner.stage import run, show, stage
 from spacy_universalner.teacher.annotate import Annotation, estimate_cost, get_teacher, load_teacher
 
@@ -25,25 +25,28 @@ def main(
 ) -> None:
     """Write the teacher's raw reply to each of PASSAGES. What its store holds is not asked again."""
     teacher = get_teacher(load_teacher(config))
+    annotation = Annotation(teacher, again=again)
     count = sum(1 for _ in read_records(passages, Passage))
     if not count:
         raise UniversalNERError(Errors.U004.format(path=passages, kind="passage", hint="Run `weasel run sample`."))
     if estimate:
         return show(estimate_cost(teacher, read_records(passages, Passage)).to_json())
     with stage("annotate", [replies, unanswered, ledger]) as facts:
-        with (
-            Annotation(teacher, again=again) as annotation,
-            show_progress(count, "annotate", note=annotation.note) as advance,
-        ):
-            if batch:
-                annotation.ask_by_batch(read_records(passages, Passage), advance)
-            write_records(replies, annotation.replies(read_records(passages, Passage), advance))
-        write_rows(unanswered, annotation.unanswered)
-        write_json(ledger, annotation.ledger())
+        try:
+            with (
+                annotation,
+                open_rows(unanswered) as set_aside,
+                show_progress(count, "annotate", note=annotation.note) as advance,
+            ):
+                if batch:
+                    annotation.ask_by_batch(read_records(passages, Passage), advance)
+                write_records(replies, annotation.replies(read_records(passages, Passage), advance, set_aside))
+        finally:  # also of a run that was stopped
+            write_json(ledger, annotation.ledger())
         facts.update(annotation.facts)
-        if annotation.unanswered:
-            hint = f"{unanswered} says why. Those that failed are asked again by the next run."
-            msg.warn(f"{len(annotation.unanswered)} of {count} passages have no reply", hint)
+    if annotation.unanswered:
+        hint = f"{unanswered} says why. To ask again those that failed: python scripts/annotate.py --config {config}"
+        msg.warn(f"{annotation.unanswered} of {count} passages have no reply", hint)
 
 
 if __name__ == "__main__":

@@ -31,7 +31,7 @@ class Errors(metaclass=_Coded):
     U006 = "{path}, line {line}: the {kind} id {id!r} was used before. Ids must be unique."
     U007 = "{path}, line {line}: the field {field!r} of a document must be {expected}, got {got}."
     U008 = "{name} must be at least 1, got {got}."
-    U009 = "{path}, line {line}: the id and the text of a {kind} must be strings (id: {id!r})."
+    U009 = "{path}, line {line}: the field {field!r} of a {kind} must be a string, got {got}."
     # configuration
     U010 = "Config {path} is not valid:\n{problems}"
     U011 = "Config {path} cannot be read: {reason}"
@@ -87,6 +87,10 @@ class Errors(metaclass=_Coded):
     U136 = (
         "The teacher's model was in use when this process was forked off. One process is enough, it has many requests "
         "in flight: set n_process to 1, or fork before the model is used."
+    )
+    U139 = (
+        "The reply store cannot be written: {reason}. Nothing more was sent. Make room and run again; the replies that "
+        "were on their way are lost."
     )
     U138 = (
         "{count} batch jobs are open for {path}: their passages would be asked, and paid for, twice. Run with --batch "
@@ -170,6 +174,7 @@ class Errors(metaclass=_Coded):
         "run filter` and `weasel run convert` again."
     )
     U125 = "{got!r} names no licence or language. Expected an identifier of the hub, like cc-by-4.0, other or en."
+    U127 = "The id {id!r} is used twice among the passages. Ids must be unique: give the documents other ones."
     U126 = (
         "Imported data go to {folder}/, but training reads {got}/ and would learn from something else. Say so: weasel "
         "run released . --vars.released FILE --vars.conversations {folder}"

@@ -206,6 +206,7 @@ def read_records(source: Path | Part, kind: type[R], *, unique: bool = True) -> 
     """
     path = source.path if isinstance(source, Part) else source
     known = [f.name for f in fields(kind)]
+    words = [f.name for f in fields(kind) if f.type is str]
     seen: set[str] = set()
     for number, row in read_rows(source):
         try:
@@ -214,9 +215,11 @@ def read_records(source: Path | Part, kind: type[R], *, unique: bool = True) -> 
             raise UniversalNERError(
                 Errors.U003.format(path=path, line=number, kind=kind.__name__, expected=known, got=sorted(row))
             ) from err
+        for name in words:
+            if not isinstance(value := getattr(record, name), str):
+                about = {"kind": kind.__name__, "field": name, "got": f"{value!r:.80}"}
+                raise UniversalNERError(Errors.U009.format(path=path, line=number, **about))
         id_ = row[known[0]]
-        if not isinstance(id_, str) or not isinstance(row["text"], str):
-            raise UniversalNERError(Errors.U009.format(path=path, line=number, kind=kind.__name__, id=id_))
         if id_ in seen:
             raise UniversalNERError(Errors.U006.format(path=path, line=number, kind=kind.__name__, id=id_))
         if unique:

@@ -64,6 +64,7 @@ class FilterSettings(Settings):
             "sentence type",
             "long entity",
             "not in text",
+            "over count",
         ]
     ] = Field(title="The rules that apply, of those that may be left out (see corpus/filtering.py)")
     else_types: list[str] = Field(title="Types that say nothing, dropped whatever their case (paper, section 3.1)")

@@ -11,14 +11,14 @@ import pyarrow
 import pytest
 from pyarrow import parquet
 
-from spacy_universalner.corpus.conversations import NegativeSampler, Survey, converse_part, survey_part
+from spacy_universalner.corpus.conversations import NegativeSampler, Survey, converse_part, survey_part, write_parts
 from spacy_universalner.corpus.documents import list_sources, read_documents
 from spacy_universalner.corpus.filtering import FilterReport, filter_part
 from spacy_universalner.corpus.passages import draw, draw_file, finish, merge
 from spacy_universalner.distributed import spread
 from spacy_universalner.errors import Errors, UniversalNERError
 from spacy_universalner.prompts import TYPE_V1
-from spacy_universalner.records import Reply, split_file, write_records
+from spacy_universalner.records import Conversation, Reply, split_file, write_records
 
 WORDS = ("Ada", "Bob", "Oslo", "Rome", "river", "ship", "gene", "court", "met", "left", "near", "wrote", "saw", "and")
 TYPES = ("person", "city", "vessel", "organ", "law")
@@ -145,3 +145,9 @@ def test_an_empty_file_has_no_parts(tmp_path):
 def test_a_profile_of_a_data_set_is_read_by_one_reader():
     with pytest.raises(UniversalNERError, match="U106"):
         list_sources(Path(__file__).parents[1] / "configs" / "pile.cfg")
+
+
+def test_an_id_in_two_parts_is_found(tmp_path):
+    conversation = Conversation("a", "Ada.", ())
+    with pytest.raises(UniversalNERError, match="U127.*'a'"):
+        write_parts([conversation, conversation], set(), train=tmp_path / "train.jsonl", dev=tmp_path / "dev.jsonl")

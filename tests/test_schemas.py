@@ -124,7 +124,7 @@ def test_an_error_says_what_was_found_and_expected(tmp_path):
 
 def test_an_unknown_filter_rule_is_an_error_that_lists_the_known(tmp_path):
     content = (CONFIGS / "distil.cfg").read_text(encoding="utf8").replace('"not in text"', '"not in txt"')
-    with pytest.raises(UniversalNERError, match=r"U010.*\n.*rules\.7.*'refused', .*'not in text', got 'not in txt'"):
+    with pytest.raises(UniversalNERError, match=r"U010.*\n.*rules\.7.*'refused', .*or 'over count', got 'not in txt'"):
         load_settings(write(tmp_path, content), "filter")
 
 

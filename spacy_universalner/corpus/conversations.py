@@ -89,9 +89,11 @@ class Survey:
 
 
 def survey_part(source: Path | Part, *, seed: int, dev_limit: int) -> Survey:
-    """Survey the records of a file or a part of one. RAISES (UniversalNERError): a bad line, an id used twice in it."""
+    """Survey the records of a file or a part of one. RAISES (UniversalNERError): a bad line."""
     survey = Survey(seed=seed, dev_limit=dev_limit)
-    for record in read_records(source, Record):
+    for record in read_records(
+        source, Record, unique=False
+    ):  # `write_parts`, which sees all parts, finds ids used twice
         survey.add(record)
     return survey
 
@@ -162,7 +164,7 @@ def converse(record: Record, sampler: NegativeSampler, *, negatives_per_positive
 
 def converse_part(source: Path | Part, **settings: Any) -> list[Conversation]:
     """The conversations about the records of a file or a part of one. Settings as of `converse`."""
-    return [converse(record, **settings) for record in read_records(source, Record)]
+    return [converse(record, **settings) for record in read_records(source, Record, unique=False)]
 
 
 @dataclass
@@ -193,7 +195,9 @@ def write_parts(
     dev (Path): JSONL file of those held out.
     array (Path): the same as `train` as one JSON array; None writes none.
     RETURNS (dict): counts of either part, `train_conversations` and so on.
+    RAISES (UniversalNERError): an id of two conversations.
     """
+    seen: set[bytes] = set()
     tallies = {"train": Tally(), "dev": Tally()}
     with ExitStack() as files:
         writers: dict[str, list[Callable[[dict[str, Any]], object]]] = {
@@ -203,6 +207,10 @@ def write_parts(
         if array is not None:
             writers["train"].append(files.enter_context(open_array(array)))
         for conversation in conversations:
+            digest = hashlib.blake2b(conversation.id.encode(), digest_size=8).digest()
+            if digest in seen:
+                raise UniversalNERError(Errors.U127.format(id=conversation.id))
+            seen.add(digest)
             part = "dev" if conversation.id in dev_ids else "train"
             tallies[part].add(conversation)
             row = conversation.to_sharegpt()

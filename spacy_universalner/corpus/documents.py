@@ -38,7 +38,7 @@ def read_documents(source: Path, counts: Counter[str] | None = None) -> Iterator
     """Stream documents, each as one passage of any length.
 
     A text file is one document; the rows of JSONL and Parquet files are {"text", "id"?, "source"?, "domain"?}, other
-    fields are left aside. A document without an id gets one from the name of its file and the number of its row.
+    fields are left aside. A document without an id gets the name of its file and the number of its row: `a.jsonl#1`.
 
     source (Path): a file (.txt or .jsonl, also with .gz or .zst, or .parquet), a folder of such files, or a profile: a
         .cfg with a section [documents].
@@ -151,7 +151,7 @@ def read_file(path: Path, *, root: Path, fields: Fields = FIELDS) -> Iterator[Pa
     fields (Fields): where the parts of a document stand.
     """
     ending = _ending(path)
-    label = (path.relative_to(root) if path != root else Path(path.name)).as_posix()[: -len(ending)]
+    label = (path.relative_to(root) if path != root else Path(path.name)).as_posix()
     if ending.startswith(".txt"):
         yield _read_text(path, label)
     else:
@@ -233,7 +233,7 @@ def _document(row: Mapping[str, Any], path: Path, number: int, label: str, field
             got = f"the fields {sorted(row)}" if value is None and name not in row else f"{value!r:.80}"
             raise UniversalNERError(Errors.U007.format(path=path, line=number, field=name, expected=expected, got=got))
         found[part] = mend(str(value))
-    return Passage(**{"id": f"{label}-{number}", **found})
+    return Passage(**{"id": f"{label}#{number}", **found})
 
 
 def _look_up(row: Mapping[str, Any], name: str | None) -> Any:

@@ -31,11 +31,11 @@ PAIR_REASONS = {
     "sentence type": "the type has more than max_type_words words, or three and more with a final mark",
     "long entity": "the entity has more than max_entity_words words",
     "not in text": "the entity stands nowhere in the passage",
-    "over count": "the pair is listed more often than the entity stands in the passage; the surplus",
+    "over count": "the pair is listed more often than the entity stands in the passage; the surplus, else a duplicate",
     "duplicate": "the pair was listed before; kept once",
 }
 REASONS = {**REPLY_REASONS, **PAIR_REASONS}
-ALWAYS = ("no reply", "unparseable", "empty", "over count", "duplicate")
+ALWAYS = ("no reply", "unparseable", "empty", "duplicate")
 RULES = tuple(reason for reason in REASONS if reason not in ALWAYS)
 """The rules that may be left out."""
 
@@ -158,7 +158,7 @@ def filter_part(source: Path | Part, **settings: Any) -> tuple[list[Record], Fil
     RAISES (UniversalNERError): a bad line, a reply to a prompt that is not known.
     """
     records, report = [], FilterReport()
-    for reply in read_records(source, Reply, unique=False):  # convert, which holds the records, finds ids used twice
+    for reply in read_records(source, Reply, unique=False):  # convert finds ids used twice
         record, rejections = filter_reply(reply, variant=prompt_variant(reply.prompt_sha), **settings)
         report.add(reply, record, rejections)
         if record is not None:
@@ -208,7 +208,7 @@ def filter_reply(
         Mention(entity.strip(), _normalize(type_, space=normalize_space, case=normalize_case))
         for entity, type_ in pairs
     ]
-    kept, rejections = _sift(reply, listed, checks)
+    kept, rejections = _sift(reply, listed, checks, capped="over count" in rules)
     if listed and not kept and "nothing left" in rules:
         return None, [*rejections, Rejection(reply.passage_id, "nothing left")]
     return Record(reply.passage_id, reply.text, kept), rejections
@@ -238,7 +238,7 @@ def _find_fault(reply: Reply, rules: Collection[str]) -> str | None:
 
 
 def _sift(
-    reply: Reply, listed: Iterable[Mention], checks: Mapping[str, Callable[[Mention], bool]]
+    reply: Reply, listed: Iterable[Mention], checks: Mapping[str, Callable[[Mention], bool]], *, capped: bool
 ) -> tuple[tuple[Mention, ...], list[Rejection]]:
     """The distinct mentions that no check rejects, in order, and the rest."""
     kept: Counter[Mention] = Counter()
@@ -246,7 +246,7 @@ def _sift(
     for mention in listed:
         repeated = mention in kept
         if repeated:
-            reason = _name_repeat(reply.text, mention, kept[mention] + 1)
+            reason = _name_repeat(reply.text, mention, kept[mention] + 1) if capped else "duplicate"
         else:
             reason = next((name for name, check in checks.items() if check(mention)), None)
         if repeated or reason is None:

@@ -111,7 +111,7 @@ def finish(reservoir: Reservoir, *, limit: int, near_duplicates: float) -> Sampl
 def cut(document: Passage, max_tokens: int) -> Iterator[Passage]:
     """Cut a document into passages.
 
-    A document within the limit stays one passage, unchanged; a longer one becomes `{id}-1`, `{id}-2` and so on.
+    A document within the limit stays one passage, unchanged; a longer one becomes `{id}#1`, `{id}#2` and so on.
 
     document (Passage): a text of any length.
     max_tokens (int): longest passage, in words and punctuation marks.
@@ -123,7 +123,7 @@ def cut(document: Passage, max_tokens: int) -> Iterator[Passage]:
         return
     source = document.source or document.id
     for number, (start, end) in enumerate(spans, 1):
-        yield Passage(f"{document.id}-{number}", document.text[start:end], source=source, domain=document.domain)
+        yield Passage(f"{document.id}#{number}", document.text[start:end], source=source, domain=document.domain)
 
 
 def _check_ids(passages: Iterable[Passage]) -> None:

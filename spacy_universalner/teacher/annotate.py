@@ -16,7 +16,7 @@ from ..records import Passage, Reply
 from ..schemas import read_config
 from .batch import BatchRun, check_no_open_jobs
 from .chat import ChatModel
-from .completion import KINDS, as_completion
+from .completion import RENEWABLE, as_completion
 from .money import Estimate, estimate
 from .task import TASK, OpenNERTask
 
@@ -106,13 +106,18 @@ def annotate(teacher: Teacher, passages: Iterable[Passage], *, batch_size: int =
 
 
 def estimate_cost(teacher: Teacher, passages: Iterable[Passage]) -> Estimate:
-    """What a chat model will cost for passages, without sending anything. What its store holds is free.
+    """What a chat model will cost for passages, without sending or writing anything. What its store holds is free.
 
-    RAISES (UniversalNERError): the model is another one.
+    RAISES (UniversalNERError): the model is another one, or its store is being written.
     """
     model = teacher.chat("--estimate")
-    store, settings = model.open(), model.settings
-    known = (row for row in (store.rows() if store else ()) if row["model"] == settings.name)
+    store = model.open() if model.path and model.path.exists() else None
+    settings = model.settings
+    known = (
+        row
+        for row in (store.rows() if store else ())
+        if (row["model"], row["params"]) == (settings.name, settings.params) and teacher.task.wrote(row["messages"])
+    )
     (blank,) = teacher.messages([Passage("", " ")])
     return estimate(
         ((messages, model.has(settings.key(messages))) for messages in teacher.messages(passages)),
@@ -133,7 +138,6 @@ class Annotation:
 
     def __init__(self, teacher: Teacher, *, again: str = "") -> None:
         self.teacher = teacher
-        self.unanswered: list[dict[str, Any]] = []
         self.counts: Counter[str] = Counter()
         self._chat = teacher.model if isinstance(teacher.model, ChatModel) else None
         if again:
@@ -157,11 +161,17 @@ class Annotation:
         BatchRun(self.teacher.chat("--batch")).run(self.teacher.messages(passages), advance)
         self._chat.asking, self._chat.again = False, frozenset()
 
-    def replies(self, passages: Iterable[Passage], advance: Callable[[int], object] = lambda count: None) -> Iterator:
-        """The replies, in order. Passages without one are collected in `unanswered`.
+    def replies(
+        self,
+        passages: Iterable[Passage],
+        advance: Callable[[int], object] = lambda count: None,
+        set_aside: Callable[[dict[str, Any]], object] = lambda row: None,
+    ) -> Iterator[Reply]:
+        """The replies, in order.
 
         passages (Iterable[Passage]): streamed.
         advance (Callable): told of each passage, unless it was told of the batch jobs' replies before.
+        set_aside (Callable): given a row for each passage without a reply, see Unanswered.
         YIELDS (Reply): as they arrive.
         RAISES (UniversalNERError): batch jobs are out that may answer some of them.
         """
@@ -174,7 +184,7 @@ class Annotation:
                 yield result
             else:
                 self.counts[result.kind] += 1
-                self.unanswered.append(asdict(result))
+                set_aside(asdict(result))
             if not told:
                 advance(1)
 
@@ -203,12 +213,17 @@ class Annotation:
     def facts(self) -> dict[str, Any]:
         """What is worth reporting."""
         cost = {"cost": round(self._chat.ledger.cost, 4)} if self._chat else {}
-        return {"replies": self.counts["replies"], "unanswered": len(self.unanswered), **cost}
+        return {"replies": self.counts["replies"], "unanswered": self.unanswered, **cost}
+
+    @property
+    def unanswered(self) -> int:
+        """How many passages have no reply."""
+        return self.counts.total() - self.counts["replies"]
 
 
 def read_kinds(names: str) -> frozenset[str]:
     """Kinds of reply from a list with commas. RAISES (UniversalNERError): there is no such kind."""
     kinds = frozenset(name.strip() for name in names.split(","))
-    for kind in sorted(kinds - set(KINDS)):
-        raise UniversalNERError(Errors.U132.format(kind=kind, known=", ".join(KINDS)))
+    for kind in sorted(kinds - set(RENEWABLE)):
+        raise UniversalNERError(Errors.U132.format(kind=kind, known=", ".join(RENEWABLE)))
     return kinds

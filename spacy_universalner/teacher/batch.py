@@ -4,7 +4,7 @@ import json
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -74,11 +74,12 @@ class BatchRun:
         """
         self.prepare(prompts)
         with self._in_our_words():
-            for job in self._open_jobs():
-                self.submit(job)
-            for job in self._open_jobs():
-                self.wait(job, advance)
-                self.collect(job)
+            while jobs := self._open_jobs():
+                for job in jobs:
+                    self.submit(job)
+                for job in jobs:
+                    if self.wait(job, advance):
+                        self.collect(job)
 
     def prepare(self, prompts: Iterable[Messages]) -> None:
         """Write the requests that are neither answered nor in a job, as far as the budget allows."""
@@ -118,8 +119,12 @@ class BatchRun:
         job.batch_id, job.status = batch.id, batch.status
         self._write()
 
-    def wait(self, job: Job, advance: Callable[[int], object] = lambda count: None) -> None:
-        """Look at a job until it has ended. RAISES (UniversalNERError): it failed; its requests are free again."""
+    def wait(self, job: Job, advance: Callable[[int], object] = lambda count: None) -> bool:
+        """Look at a job until it has ended.
+
+        RETURNS (bool): False if the vendor's queue was full of other jobs of this run: it is to be started again.
+        RAISES (UniversalNERError): it failed; its requests are free again.
+        """
         seen = 0
         while job.status not in ENDED:
             batch = self._connect().batches.retrieve(job.batch_id)
@@ -127,11 +132,17 @@ class BatchRun:
             advance(done - seen)
             seen, job.status = done, batch.status
             self._write()
+            if job.status == "failed" and _is_queue_full(batch) and len(self._open_jobs()) > 1:
+                job.batch_id = job.status = ""
+                self._write()
+                time.sleep(self.poll_seconds)
+                return False
             if job.status == "failed":
                 self._drop(job)
                 raise UniversalNERError(Errors.U134.format(batch=job.batch_id, reason=self._mask(_read_errors(batch))))
             if job.status not in ENDED:
                 time.sleep(self.poll_seconds)
+        return True
 
     def collect(self, job: Job) -> None:
         """Bring what a job has said into the store: a row for each of its requests, once."""
@@ -153,7 +164,7 @@ class BatchRun:
         """Store a row, unless it came before collecting was broken off, or is a failure where there is a reply now."""
         key = row["key"]
         was_kept = key in self.store and self.store.get(key).get("batch") == row["batch"]
-        if not was_kept and not (row["kind"] == FAILED and self.model.has(key)):
+        if not was_kept and not (row["kind"] == FAILED and self.model.recall(key) is not None):
             self.model.keep(row)
 
     def _row(self, job: Job, key: str, body: dict[str, Any], said: dict[str, Any]) -> dict[str, Any]:
@@ -253,6 +264,11 @@ def _is_same(batch: "Batch", job: Job) -> bool:
     return batch.input_file_id == job.file_id and batch.status not in ("failed", "cancelled", "cancelling")
 
 
+def _is_queue_full(batch: "Batch") -> bool:
+    """Whether a job failed for the tokens that others have waiting at the vendor."""
+    return any(error.code == "token_limit_exceeded" for error in (batch.errors and batch.errors.data) or ())
+
+
 def check_no_open_jobs(store: Path) -> None:
     """See that no batch jobs are out for a store. RAISES (UniversalNERError): there are some."""
     folder = store.with_suffix(".batches")
@@ -263,7 +279,11 @@ def check_no_open_jobs(store: Path) -> None:
 
 def _read_jobs(folder: Path) -> list[Job]:
     path = folder / JOBS
-    return [Job(**job) for job in read_json(path)["jobs"]] if path.is_file() else []
+    try:
+        return [Job(**job) for job in read_json(path)["jobs"]] if path.is_file() else []
+    except (KeyError, TypeError) as err:
+        known = {"kind": "list of jobs", "expected": [f.name for f in fields(Job)], "got": err}
+        raise UniversalNERError(Errors.U003.format(path=path, line=1, **known)) from err
 
 
 def _read_errors(batch: "Batch") -> str:

@@ -190,8 +190,11 @@ class ChatModel:
         self._process = os.getpid()
         if self._store is None and self.path is not None:
             self._store, self.total = ReplyStore(self.path), Ledger()
-            for row in self._store.rows():
-                self.total.add(row)
+            for line, row in enumerate(self._store.rows(), 1):
+                try:
+                    self.total.add(row)
+                except (KeyError, TypeError) as err:
+                    raise UniversalNERError(Errors.U034.format(path=self.path, line=line, reason=err)) from err
         return self._store
 
     def close(self) -> None:
@@ -210,6 +213,12 @@ class ChatModel:
         """Whether the store holds a reply that is good enough."""
         kind = self._store.kind(key) if self._store else None
         return kind is not None and kind != FAILED and (kind not in self.again or key in self._renewed)
+
+    def recall(self, key: str) -> dict[str, Any] | None:
+        """The row of the reply the store has, be it of a kind that was to be asked again; None without one."""
+        if self._store is None or self._store.kind(key) in (None, FAILED):
+            return None
+        return self._store.get(key)
 
     def keep(self, row: dict[str, Any]) -> None:
         """Store and count a row."""
@@ -233,7 +242,13 @@ class ChatModel:
         if self._session is None:
             from .session import Session
 
-            self._session = Session(self.settings, self.keep, spent=self.total.spent)
+            self._session = Session(
+                self.settings,
+                keep=self.keep,
+                recall=self.recall,
+                spent=self.total.spent,
+                answered=any(kind != FAILED for kind in self.total.replies),
+            )
         return self._session.submit(key, messages)
 
     def _explain(self, key: str) -> Completion:

@@ -11,6 +11,8 @@ ANSWER, REFUSAL, EMPTY, CUT_OFF, FAILED, NOT_ASKED = KINDS = (
     "failed",
     "not asked",
 )
+RENEWABLE = (REFUSAL, EMPTY, CUT_OFF)
+"""Kinds that may be asked again on request; failures always are."""
 
 
 @dataclass(frozen=True)

@@ -33,18 +33,28 @@ class Session:
 
     settings (ChatSettings): what to ask and how.
     keep (Callable): stores a row; called in a thread, before anyone is told of the reply.
+    recall (Callable): gives the reply the store has under a key, None without one; it stands where no new one is had.
     spent (float): dollars spent before.
+    answered (bool): whether the server has answered before.
     """
 
-    def __init__(self, settings: "ChatSettings", keep: Callable[[dict[str, Any]], None], *, spent: float) -> None:
-        self.settings, self.keep = settings, keep
+    def __init__(
+        self,
+        settings: "ChatSettings",
+        *,
+        keep: Callable[[dict[str, Any]], None],
+        recall: Callable[[str], dict[str, Any] | None],
+        spent: float,
+        answered: bool,
+    ) -> None:
+        self.settings, self.keep, self.recall = settings, keep, recall
         self.key = read_key(self.settings.key_variable)
         self.client = make_client(self.settings, self.key)
         self.pace = Pace(self.settings.requests_per_minute, self.settings.tokens_per_minute)
         self.budget = Budget(self.settings.budget, spent)
         self.slots = asyncio.Semaphore(self.settings.concurrency)
         self.failed_in_a_row = 0
-        self.answered = self.stopping = False
+        self.answered, self.stopping = answered, False
         self.asked: dict[str, Future[Completion]] = {}
         self.idle: set[asyncio.Task[Any]] = set()
         self.loop = asyncio.new_event_loop()
@@ -90,19 +100,25 @@ class Session:
         async with self.slots:
             row = make_row(self.settings, key, messages)
             error = await self._fill(row, messages)
-            if not row["requests"]:
-                return not_asked(self.settings.name, row["error"])
-            await self._keep(row)
+            if row["requests"]:
+                await self._keep(row)
         self._check(error, row["error"])
-        return to_completion(row)
+        if error is not None and (before := self.recall(key)) is not None:
+            return to_completion(before)
+        return to_completion(row) if row["requests"] else not_asked(self.settings.name, row["error"])
 
     async def _keep(self, row: dict[str, Any]) -> None:
+        """RAISES (UniversalNERError): the disk does not take the row; nothing more is sent."""
         try:
-            kept = self.loop.run_in_executor(None, self.keep, row)
-        except RuntimeError:  # the interpreter is ending: no more work for threads
-            self.keep(row)
-        else:
-            await kept
+            try:
+                kept = self.loop.run_in_executor(None, self.keep, row)
+            except RuntimeError:  # the interpreter is ending: no more work for threads
+                self.keep(row)
+            else:
+                await kept
+        except OSError as err:
+            self._stop()
+            raise UniversalNERError(Errors.U139.format(reason=err)) from err
 
     async def _fill(self, row: dict[str, Any], messages: Messages) -> Exception | None:
         """Ask until there is a reply or no hope of one. RETURNS (Exception): why there is none."""
@@ -191,7 +207,10 @@ class Session:
         """RAISES (UniversalNERError): there is no point in going on, and nothing more is sent."""
         if isinstance(error, Withheld):
             return
-        self.failed_in_a_row = 0 if error is None else self.failed_in_a_row + 1
+        if error is None:
+            self.failed_in_a_row = 0
+        elif is_transient(error) or not self.answered:  # else it is about one passage: many may be left of earlier runs
+            self.failed_in_a_row += 1
         about = {"name": self.settings.name, "url": self.settings.base_url or "the vendor's server", "error": words}
         self.answered |= error is None
         if error is not None and is_hopeless(error) and not (self.answered and is_of_one(error)):

@@ -12,13 +12,14 @@ from filelock import FileLock, Timeout
 
 from ..errors import Errors, UniversalNERError
 from ..records import read_rows
-from .completion import ANSWER
+from .completion import ANSWER, FAILED
 
 logger = logging.getLogger("spacy_universalner")
 
 
 class ReplyStore:
-    """An append-only JSONL file of replies under their keys. Where a key was written twice, the later line counts.
+    """An append-only JSONL file of replies under their keys. Of two lines with one key the later one counts, unless it
+    is a failure and the other is none.
 
     One process writes at a time, under a lock the system releases if that process dies. Only the keys and the places of
     their lines are held in memory, about 250 bytes a reply.
@@ -95,6 +96,8 @@ class ReplyStore:
         self._lock.release()
 
     def _note(self, key: bytes, kind: str, place: int) -> None:
+        if kind == FAILED and key in self._places and self._kinds.get(key) != FAILED:
+            return
         self._places[key] = place
         if kind == ANSWER:
             self._kinds.pop(key, None)

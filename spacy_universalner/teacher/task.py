@@ -59,6 +59,10 @@ class OpenNERTask:
     def prompt_sha(self) -> str:
         return self._prompt.sha
 
+    def wrote(self, messages: Any) -> bool:
+        """Whether these messages ask this task's question."""
+        return self._prompt.wrote(messages)
+
     def generate_prompts(self, docs: Iterable[Doc]) -> Iterable[Any]:
         """Write the messages of each doc. Any, because spacy-llm's check of the hints cannot read a list of dicts.
 

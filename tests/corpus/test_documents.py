@@ -75,11 +75,10 @@ def write_profile(profile, **changes):
 @pytest.mark.parametrize(("name", "pack"), PACK.items(), ids=PACK)
 def test_rows_are_documents(tmp_path, name, pack):
     path = write(tmp_path / name, *ROWS, pack=pack)
-    stem = name.lower().partition(".jsonl")[0]
     assert list(read_documents(path)) == [
         Passage("7", "One."),
-        Passage(f"{stem}-2", "Two.", source="s"),
-        Passage(f"{stem}-3", "", domain="law"),
+        Passage(f"{name}#2", "Two.", source="s"),
+        Passage(f"{name}#3", "", domain="law"),
     ]
 
 
@@ -87,13 +86,13 @@ def test_rows_are_documents(tmp_path, name, pack):
 def test_rows_of_parquet_are_documents(tmp_path, row_group):
     rows = [{"id": "x", "text": "One.", "more": 1}, {"text": "Two.", "domain": "law"}]
     path = write_parquet(tmp_path / "d.parquet", [*rows, {"text": "Three."}], row_group_size=row_group)
-    expected = [Passage("x", "One."), Passage("d-2", "Two."), Passage("d-3", "Three.")]
+    expected = [Passage("x", "One."), Passage("d.parquet#2", "Two."), Passage("d.parquet#3", "Three.")]
     assert list(read_documents(path)) == expected  # from_pylist takes the columns of the first row
 
 
 def test_many_rows_of_parquet_are_numbered_throughout(tmp_path):
     path = write_parquet(tmp_path / "d.parquet", [{"text": f"{number}"} for number in range(1000)])
-    assert [d.id for d in read_documents(path)] == [f"d-{number}" for number in range(1, 1001)]
+    assert [d.id for d in read_documents(path)] == [f"d.parquet#{number}" for number in range(1, 1001)]
 
 
 TEXTS = {
@@ -107,7 +106,7 @@ TEXTS = {
 @pytest.mark.parametrize(("name", "data", "pack"), TEXTS.values(), ids=TEXTS)
 def test_a_text_file_is_one_document(tmp_path, name, data, pack):
     (tmp_path / name).write_bytes(pack(data))
-    assert list(read_documents(tmp_path / name)) == [Passage("a", "One.\n\n  Twö.\r\n")]
+    assert list(read_documents(tmp_path / name)) == [Passage(name, "One.\n\n  Twö.\r\n")]
 
 
 @pytest.fixture
@@ -123,7 +122,7 @@ def folder(tmp_path):
 
 
 def test_a_folder_is_read_in_order(folder):
-    expected = ["a", "b/deep/rows-1", "b/rows-1", "b/rows-2", "c-1"]
+    expected = ["a.txt", "b/deep/rows.jsonl.gz#1", "b/rows.jsonl#1", "b/rows.jsonl#2", "c.parquet#1"]
     assert [document.id for document in read_documents(folder)] == expected
 
 
@@ -135,7 +134,7 @@ def test_files_of_other_kinds_are_set_aside_and_counted(folder):
 
 def test_documents_are_streamed(folder):
     write(folder / "z.jsonl", "5")
-    assert next(read_documents(folder)).id == "a"
+    assert next(read_documents(folder)).id == "a.txt"
 
 
 def test_half_a_surrogate_pair_is_replaced(tmp_path):
@@ -170,7 +169,7 @@ def test_another_encoding_is_an_error_of_its_line(tmp_path):
 
 def test_null_is_no_value(tmp_path):
     path = write(tmp_path / "d.jsonl", {"text": "One.", "id": None, "source": None, "domain": None})
-    assert list(read_documents(path)) == [Passage("d-1", "One.")]
+    assert list(read_documents(path)) == [Passage("d.jsonl#1", "One.")]
 
 
 DATA = as_lines(ROWS * 50)
@@ -221,11 +220,11 @@ def test_a_profile_names_files_and_fields(tmp_path, kind, key):
         write(data / f"train.{kind}", *PILE, pack=zstandard.compress if kind.endswith("zst") else bytes)
     split = None if key == "path" else "train"
     profile = write_profile(tmp_path / "web.cfg", **{key: str(data), "split": split, "take": 3, **FIELDS})
-    label = "train" if key == "path" else "web"
+    label = f"train.{kind}" if key == "path" else "web"
     assert list(read_documents(profile)) == [
-        Passage(f"{label}-1", "Text 0.", domain="Web"),
-        Passage(f"{label}-2", "Text 1.", domain="Books"),
-        Passage(f"{label}-3", "Text 2.", domain="Web"),
+        Passage(f"{label}#1", "Text 0.", domain="Web"),
+        Passage(f"{label}#2", "Text 1.", domain="Books"),
+        Passage(f"{label}#3", "Text 2.", domain="Web"),
     ]
 
 

@@ -39,8 +39,8 @@ def test_a_short_document_stays_as_it_is():
 def test_a_long_document_is_numbered():
     result = sample([Passage("a", "One two. Three four.", domain="fiction")], max_tokens=3)
     assert result.passages == [
-        Passage("a-1", "One two.", source="a", domain="fiction"),
-        Passage("a-2", "Three four.", source="a", domain="fiction"),
+        Passage("a#1", "One two.", source="a", domain="fiction"),
+        Passage("a#2", "Three four.", source="a", domain="fiction"),
     ]
 
 
@@ -175,8 +175,8 @@ def test_a_text_of_two_strata_is_kept_once():
 
 
 def test_an_id_of_two_passages_is_an_error():
-    texts = [Passage("a-1", "Five."), Passage("a", "One two. Three four.")]
-    with pytest.raises(UniversalNERError, match="U103.*'a-1'.*'Five.'.*'One two.'.*id = null"):
+    texts = [Passage("a#1", "Five."), Passage("a", "One two. Three four.")]
+    with pytest.raises(UniversalNERError, match="U103.*'a#1'.*'Five.'.*'One two.'.*id = null"):
         sample(texts, max_tokens=3)
 
 

@@ -181,9 +181,10 @@ def test_an_annotation_counts_and_lets_the_store_go(make_teacher, server):
     server.faults = [Fault(500)]
     teacher = make_teacher(concurrency=1)
     with Annotation(teacher) as annotation:
-        assert len(list(annotation.replies(PASSAGES))) == 4
+        set_aside = []
+        assert len(list(annotation.replies(PASSAGES, set_aside=set_aside.append))) == 4
     assert annotation.counts == {"replies": 4, "failed": 1}
-    assert [row["passage_id"] for row in annotation.unanswered] == ["p0"]
+    assert [row["passage_id"] for row in set_aside] == ["p0"]
     assert annotation.facts == {"replies": 4, "unanswered": 1, "cost": 0.0}
     assert ReplyStore(teacher.model.path).close() is None
 

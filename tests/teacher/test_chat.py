@@ -405,6 +405,54 @@ def test_failures_are_asked_again(make, server):
     assert [completion.kind for completion in ask(make(), names(2))] == [ANSWER] * 2
 
 
+def test_many_failures_of_earlier_runs_do_not_stop_a_run(make, server):
+    server.faults = lambda _, body: Fault(400) if body["messages"][-1]["content"][-1] in "159" else None
+    for _ in range(2):
+        completions = ask(make(concurrency=4, give_up_after=5), names(60))
+        assert [c.kind for c in completions].count(FAILED) == 18
+    assert len(server.requests) == 60 + 18
+
+
+def test_a_passage_refused_in_an_earlier_run_stops_no_run(make, server):
+    server.faults = only_about("Ada001", Fault(403))
+    for _ in range(2):
+        assert [c.kind for c in ask(make(concurrency=1), names(3))] == [ANSWER, FAILED, ANSWER]
+
+
+def test_a_reply_asked_again_in_vain_stands(make, server):
+    server.faults = [Fault(action="length")]
+    first = ask(make(), names(1))
+    server.faults = lambda *_: Fault(400)
+    model = make()
+    model.again = frozenset({CUT_OFF})
+    assert ask(model, names(1)) == first
+    assert ask(make(), names(1)) == first
+    assert [row["kind"] for row in rows(model)] == [CUT_OFF, FAILED]
+
+
+def test_a_reply_the_budget_does_not_renew_stands(make, server):
+    server.faults = [Fault(action="length")]
+    price = {"prices": [{"model": MODEL, "input": 1, "output": 1}], "params": {"max_tokens": 9}}
+    first = ask(make(**price), names(1))
+    model = make(**price, budget=1e-9)
+    model.again = frozenset({CUT_OFF})
+    assert ask(model, names(1)) == first
+    assert len(server.requests) == 1
+
+
+def test_a_store_that_cannot_be_written_stops_the_run(make, server, monkeypatch):
+    def fail(*_):
+        raise OSError(28, "No space left on device")
+
+    server.delay = 0.02
+    model = make(concurrency=4)
+    model.open()
+    monkeypatch.setattr(model._store, "append", fail)
+    with pytest.raises(UniversalNERError, match="U139.*No space left"):
+        ask(model, names(200))
+    assert len(server.requests) <= 8
+
+
 # hopeless
 
 
