@@ -10,38 +10,22 @@ from openai.resources.files import Files
 from spacy_universalner.errors import UniversalNERError
 from spacy_universalner.teacher import batch
 from spacy_universalner.teacher.batch import BatchRun
-from spacy_universalner.teacher.chat import ChatModel, make_chat_model
+from spacy_universalner.teacher.chat import ChatModel
 from spacy_universalner.teacher.completion import ANSWER, CUT_OFF, EMPTY, FAILED, NOT_ASKED, REFUSAL
-from tests.chat_server import MODEL, ChatServer, Fault
-
-SECRET = "sk-secret-4711"
-PRICES = [{"model": MODEL, "input": 1000.0, "output": 2000.0}]
+from tests.chat_server import MODEL, Fault
+from tests.teacher.conftest import PRICES, SECRET, rows
 
 
 @pytest.fixture
-def server():
-    with ChatServer() as server:
-        server.asked = []
-        server.faults = lambda number, body: server.asked.append(body["messages"][-1]["content"])
-        yield server
+def server(server):
+    server.asked = []
+    server.faults = lambda number, body: server.asked.append(body["messages"][-1]["content"])
+    return server
 
 
 @pytest.fixture
-def make(server, tmp_path):
-    """Makes models that share a store, as the commands of a user do one after the other."""
-    made = []
-
-    def make(**changes):
-        for model in made:
-            model.close()
-        options = {"name": MODEL, "store": str(tmp_path / "out" / "store.jsonl"), "base_url": server.base_url}
-        model = make_chat_model(**{**options, "key_variable": None, "prices": PRICES, **changes})
-        made.append(model)
-        return model
-
-    yield make
-    for model in made:
-        model.close()
+def make(make):
+    return lambda **changes: make(**{"prices": PRICES, **changes})
 
 
 def messages(text):
@@ -57,10 +41,6 @@ def run(model, texts, **options):
     BatchRun(model, poll_seconds=0.001).run((messages(text) for text in texts), **options)
     model.asking = False
     return [completion.kind for (completion,) in model([messages(text)] for text in texts)]
-
-
-def rows(model):
-    return [json.loads(line) for line in model.path.read_text(encoding="utf8").splitlines()]
 
 
 def left_over(model):

@@ -22,39 +22,14 @@ from spacy_universalner.teacher import chat, pace
 from spacy_universalner.teacher.chat import AHEAD, make_chat_model
 from spacy_universalner.teacher.completion import ANSWER, CUT_OFF, EMPTY, FAILED, NOT_ASKED, REFUSAL
 from tests.chat_server import MODEL, ChatServer, Fault
+from tests.teacher.conftest import PRICES, SECRET, rows
 
 ROOT = Path(__file__).parents[2]
-SECRET = "sk-secret-4711"
-PRICES = [{"model": MODEL, "input": 1000.0, "output": 2000.0}]
 
 
 @pytest.fixture(autouse=True)
 def short_waits(monkeypatch):
     monkeypatch.setattr(pace, "BACKOFF", wait_random(0, 0.01))
-
-
-@pytest.fixture
-def server():
-    with ChatServer() as server:
-        yield server
-
-
-@pytest.fixture
-def make(server, tmp_path):
-    """Makes models that ask the server and share a store; they are closed at the end."""
-    made = []
-
-    def make(**changes):
-        for model in made:
-            model.close()
-        options = {"name": MODEL, "store": str(tmp_path / "out" / "store.jsonl"), "base_url": server.base_url}
-        model = make_chat_model(**{**options, "key_variable": None, "max_tries": 3, **changes})
-        made.append(model)
-        return model
-
-    yield make
-    for model in made:
-        model.close()
 
 
 def messages(text):
@@ -71,10 +46,6 @@ def ask(model, texts):
 
 def names(number):
     return [f"Ada{n:03}" for n in range(number)]
-
-
-def rows(model):
-    return [json.loads(line) for line in model.path.read_text(encoding="utf8").splitlines()]
 
 
 def only_about(text, fault, times=10**9):
