@@ -28,16 +28,13 @@ def spread(work: Callable[[T], R], items: Iterable[T], ray: str = "") -> Iterato
         yield from map(work, items)
         return
     data = _connect(ray)
-    try:
-        rows = [{"item": pickle.dumps(item)} for item in items]
-        results = data.from_items(rows, override_num_blocks=max(1, len(rows))).map(_Task(work))
-        for row in results.iter_rows():
-            result = pickle.loads(row["result"])
-            if isinstance(result, UniversalNERError):
-                raise result
-            yield result
-    finally:
-        _disconnect()
+    rows = [{"item": pickle.dumps(item)} for item in items]
+    results = data.from_items(rows, override_num_blocks=max(1, len(rows))).map(_Task(work))
+    for row in results.iter_rows():
+        result = pickle.loads(row["result"])
+        if isinstance(result, UniversalNERError):
+            raise result
+        yield result
 
 
 class _Task:
@@ -64,7 +61,8 @@ def _connect(address: str) -> Any:
     options = {"include_dashboard": False} if address == HERE else {"address": address}
     try:
         _reach(address)
-        ray.init(log_to_driver=False, logging_level=logging.WARNING, **options)
+        if not ray.is_initialized():  # once a process, until it ends: Ray does not always survive another start
+            ray.init(log_to_driver=False, logging_level=logging.WARNING, **options)
     except (OSError, ValueError, RuntimeError) as err:
         raise UniversalNERError(Errors.U141.format(address=address, reason=err)) from err
     context = ray.data.DataContext.get_current()
@@ -79,9 +77,3 @@ def _reach(address: str) -> None:
     host, colon, port = address.rpartition("://")[2].rpartition(":")
     if colon:
         socket.create_connection((host, int(port)), timeout=10).close()
-
-
-def _disconnect() -> None:
-    import ray
-
-    ray.shutdown()

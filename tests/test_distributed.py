@@ -33,6 +33,13 @@ FILTER = {
 }
 
 
+@pytest.fixture(scope="module", autouse=True)
+def leave():
+    yield
+    if "ray" in sys.modules:
+        sys.modules["ray"].shutdown()
+
+
 def double(number):
     return 2 * number
 
