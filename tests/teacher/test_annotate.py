@@ -344,12 +344,18 @@ def test_a_refused_key_ends_the_script_with_a_sentence(run_script, server, tmp_p
     assert not (tmp_path / "out" / "replies.jsonl").exists()
 
 
+def hear_interrupts():
+    """What a shell sends to the background is deaf to them, and so are its children."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def test_an_interrupted_script_stores_what_is_on_its_way(run_script, server, tmp_path):
     server.delay = 0.4
     passages = [Passage(f"p{number}", f"Ada saw A{number}.") for number in range(200)]
     write_rows(tmp_path / "passages.jsonl", ({"id": p.id, "text": p.text} for p in passages))
     command = [sys.executable, *arguments(tmp_path)]
-    process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+    options = {"stderr": subprocess.PIPE, "text": True, "preexec_fn": hear_interrupts}
+    process = subprocess.Popen(command, cwd=tmp_path, **options)
     until = time.monotonic() + 60
     while server.answered < 5 and time.monotonic() < until:
         time.sleep(0.01)
