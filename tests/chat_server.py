@@ -122,6 +122,7 @@ class ChatServer:
     batch_polls (int): retrievals until a batch is finished; listing batches does not count.
     batch_expires (int): requests of a batch that are answered before it expires; None for all.
     batch_fails (str): why batches fail; empty for they don't.
+    batch_queue (int): requests that may wait at once; a batch that makes it more fails. 0 for any number.
 
     The delay, the reply, the faults and the batch options may be changed between requests.
     """
@@ -138,6 +139,7 @@ class ChatServer:
         batch_polls: int = 2,
         batch_expires: int | None = None,
         batch_fails: str = "",
+        batch_queue: int = 0,
     ) -> None:
         self.delay = delay
         self.reply = reply or capitalised_words
@@ -146,6 +148,7 @@ class ChatServer:
         self.batch_polls = batch_polls
         self.batch_expires = batch_expires
         self.batch_fails = batch_fails
+        self.batch_queue = batch_queue
         self.requests: list[dict[str, Any]] = []
         self.headers: list[dict[str, str]] = []
         self.times: list[float] = []
@@ -496,11 +499,12 @@ class Connection(asyncio.Protocol):
 
 @dataclass
 class Batch:
-    """A batch as the vendor shows it, the requests of its file, and how often it was asked for."""
+    """A batch as the vendor shows it, its requests, whether the queue was full, and how often it was asked for."""
 
     shown: dict[str, Any]
     lines: list[Any]
     headers: Mapping[str, str]
+    crowded: bool
     polls: int = 0
 
 
@@ -583,7 +587,9 @@ class Batches:
         name = f"batch_{len(self.batches) + 1}"
         shown = make_batch(name, source, endpoint, asked.get("metadata"))
         lines = [read_json(line) for line in self._files[source][1].splitlines() if line.strip()]
-        self.batches[name] = Batch(shown, lines, request.headers)
+        waiting = sum(len(batch.lines) for batch in self.batches.values() if batch.shown["status"] not in OUTCOMES)
+        crowded = 0 < self._server.batch_queue < waiting + len(lines)
+        self.batches[name] = Batch(shown, lines, request.headers, crowded)
         return make_answer(shown)
 
     def _list(self, query: dict[str, str]) -> Answer:
@@ -622,6 +628,9 @@ class Batches:
         problems = list(find_problems(batch.lines, batch.shown["endpoint"]))
         if self._server.batch_fails:
             problems = [{"code": "batch_failed", "message": self._server.batch_fails, "line": None, "param": None}]
+        if batch.crowded:
+            message = "Enqueued token limit reached. Try again once some in_progress batches have been completed."
+            problems.append({"code": "token_limit_exceeded", "message": message, "line": None, "param": None})
         if problems:
             batch.shown["errors"] = {"object": "list", "data": problems}
             self._become(batch, "failed")

@@ -78,8 +78,11 @@ class BatchRun:
                 for job in jobs:
                     self.submit(job)
                 for job in jobs:
-                    if self.wait(job, advance):
+                    refusal = self.wait(job, advance)
+                    if not refusal:
                         self.collect(job)
+                if all(not job.collected for job in jobs):
+                    raise UniversalNERError(Errors.U134.format(batch=jobs[-1].requests, reason=refusal))
 
     def prepare(self, prompts: Iterable[Messages]) -> None:
         """Write the requests that are neither answered nor in a job, as far as the budget allows."""
@@ -119,10 +122,10 @@ class BatchRun:
         job.batch_id, job.status = batch.id, batch.status
         self._write()
 
-    def wait(self, job: Job, advance: Callable[[int], object] = lambda count: None) -> bool:
+    def wait(self, job: Job, advance: Callable[[int], object] = lambda count: None) -> str:
         """Look at a job until it has ended.
 
-        RETURNS (bool): False if the vendor's queue was full of other jobs of this run: it is to be started again.
+        RETURNS (str): empty, or what the vendor says if its queue was full: to be started again after others.
         RAISES (UniversalNERError): it failed; its requests are free again.
         """
         seen = 0
@@ -132,17 +135,16 @@ class BatchRun:
             advance(done - seen)
             seen, job.status = done, batch.status
             self._write()
-            if job.status == "failed" and _is_queue_full(batch) and len(self._open_jobs()) > 1:
+            if job.status == "failed" and _is_queue_full(batch):
                 job.batch_id = job.status = ""
                 self._write()
-                time.sleep(self.poll_seconds)
-                return False
+                return self._mask(_read_errors(batch))
             if job.status == "failed":
                 self._drop(job)
                 raise UniversalNERError(Errors.U134.format(batch=job.batch_id, reason=self._mask(_read_errors(batch))))
             if job.status not in ENDED:
                 time.sleep(self.poll_seconds)
-        return True
+        return ""
 
     def collect(self, job: Job) -> None:
         """Bring what a job has said into the store: a row for each of its requests, once."""

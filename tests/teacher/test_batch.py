@@ -225,6 +225,22 @@ def test_a_failed_job_frees_its_requests(make, server, monkeypatch):
     assert left_over(model) == ["jobs.json"]
 
 
+def test_jobs_wait_for_one_another_where_the_queue_is_full(make, server, monkeypatch):
+    monkeypatch.setattr(batch, "MAX_REQUESTS", 2)
+    server.batch_queue = 2
+    model = make()
+    assert run(model, names(6)) == [ANSWER] * 6
+    assert len(server.asked) == len(set(server.asked)) == 6
+    assert (server.files, server.batches) == (3, 3 + 2 + 1)
+    assert_the_bill_is_right(model, server)
+
+
+def test_a_queue_that_others_fill_ends_the_run(make, server):
+    server.batch_queue = 1
+    with pytest.raises(UniversalNERError, match="U134.*Enqueued token limit"):
+        run(make(), names(2))
+
+
 FAULTS = {
     "error": (Fault(500), FAILED, 0),
     "HTML": (Fault(502, body="<html>Bad gateway</html>"), FAILED, 0),
