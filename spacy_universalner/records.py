@@ -304,13 +304,6 @@ def write_rows(path: Path, rows: Iterable[dict[str, Any]]) -> int:
     return count
 
 
-def write_array(path: Path, rows: Iterable[dict[str, Any]]) -> None:
-    """Write objects as one JSON array, one a line, atomically."""
-    with open_array(path) as add:
-        for row in rows:
-            add(row)
-
-
 def write_records(path: Path, records: Iterable[Passage | Reply | Record]) -> int:
     """Write records as JSONL, atomically. RETURNS (int): how many."""
     return write_rows(path, (asdict(record) for record in records))

@@ -12,13 +12,13 @@ from spacy_universalner.records import (
     Record,
     Reply,
     atomic_write,
+    open_array,
     read_conversations,
     read_json,
     read_records,
     read_rows,
     sha256_file,
     sha256_json,
-    write_array,
     write_json,
     write_records,
     write_rows,
@@ -236,5 +236,7 @@ ARRAYS = {"none": [], "one": [{"id": "a"}], "several": [{"id": "a", "text": "é"
 
 @pytest.mark.parametrize("rows", ARRAYS.values(), ids=ARRAYS)
 def test_an_array_is_one_json_document(tmp_path, rows):
-    write_array(tmp_path / "rows.json", iter(rows))
+    with open_array(tmp_path / "rows.json") as add:
+        for row in rows:
+            add(row)
     assert json.loads((tmp_path / "rows.json").read_text(encoding="utf8")) == rows

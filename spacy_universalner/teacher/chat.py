@@ -189,12 +189,8 @@ class ChatModel:
             raise UniversalNERError(Errors.U136)
         self._process = os.getpid()
         if self._store is None and self.path is not None:
-            self._store, self.total = ReplyStore(self.path), Ledger()
-            for line, row in enumerate(self._store.rows(), 1):
-                try:
-                    self.total.add(row)
-                except (KeyError, TypeError) as err:
-                    raise UniversalNERError(Errors.U034.format(path=self.path, line=line, reason=err)) from err
+            self.total = Ledger()
+            self._store = ReplyStore(self.path, count=self.total.add)
         return self._store
 
     def close(self) -> None:

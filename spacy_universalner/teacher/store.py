@@ -4,7 +4,7 @@ import json
 import logging
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,10 +25,11 @@ class ReplyStore:
     their lines are held in memory, about 250 bytes a reply.
 
     path (Path): the file; made when it is opened.
+    count (Callable): told of every row the file holds, while it is opened.
     RAISES (UniversalNERError): another process is writing to it, or a line before the last is damaged.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, count: Callable[[dict[str, Any]], object] = lambda row: None) -> None:
         self.path = path
         self._lock = FileLock(f"{path.resolve()}.lock", thread_local=False)  # one lock, whatever links lead here
         self._places: dict[bytes, int] = {}
@@ -43,7 +44,7 @@ class ReplyStore:
         try:
             self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
             self._end = self._synced = repair(path)
-            for key, kind, place in _read_places(path):
+            for key, kind, place in _read_places(path, count):
                 self._note(key, kind, place)
         except BaseException:
             self.close()
@@ -169,14 +170,15 @@ def _is_row(line: bytes) -> bool:
         return False
 
 
-def _read_places(path: Path) -> Iterator[tuple[bytes, str, int]]:
-    """The keys and kinds of the rows of a file, with the offsets of their lines."""
+def _read_places(path: Path, count: Callable[[dict[str, Any]], object]) -> Iterator[tuple[bytes, str, int]]:
+    """The keys and kinds of the rows of a file, with the offsets of their lines; each row is counted."""
     place = 0
     with path.open("rb") as file:
         for number, line in enumerate(file, 1):
             try:
                 row = json.loads(line)
                 key, kind = bytes.fromhex(row["key"]), row["kind"]
+                count(row)
             except (ValueError, KeyError, TypeError) as err:
                 raise UniversalNERError(Errors.U034.format(path=path, line=number, reason=err)) from err
             yield key, kind, place

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from spacy_universalner.corpus.conversations import NegativeSampler, Survey, converse, write_parts
 from spacy_universalner.errors import UniversalNERError
-from spacy_universalner.records import Mention, Query, Record, read_conversations, write_array
+from spacy_universalner.records import Mention, Query, Record, open_array, read_conversations
 
 TYPE_COUNTS = Counter({"person": 60, "city": 30, "date": 8, "enzyme": 1, "ship": 1})
 TEXT = "Łuk met Zoë. Zoë left Paris for “Oslo”."
@@ -282,7 +282,8 @@ def pair_turns(source, rng):
 def test_the_authors_training_code_reads_what_is_written(tmp_path):
     conversation = conversation_of()
     path = tmp_path / "train.json"
-    write_array(path, [conversation.to_sharegpt()])
+    with open_array(path) as add:
+        add(conversation.to_sharegpt())
     [row] = json.loads(path.read_text(encoding="utf8"))
     assert row["conversations"][0]["from"] == "human"
     opening, *pairs = pair_turns(row["conversations"], random.Random(0))

@@ -27,7 +27,7 @@ from spacy_universalner.teacher.annotate import (
 from spacy_universalner.teacher.batch import BatchRun, check_no_open_jobs
 from spacy_universalner.teacher.replay import recording
 from spacy_universalner.teacher.store import ReplyStore
-from tests.chat_server import ChatServer, Fault
+from tests.chat_server import Fault
 
 ROOT = Path(__file__).parents[2]
 CONFIG = ROOT / "configs" / "teacher.cfg"
@@ -120,12 +120,6 @@ def test_any_registered_model_can_be_the_teacher(nlp, tmp_path):
 
 
 # with a chat model
-
-
-@pytest.fixture
-def server():
-    with ChatServer() as server:
-        yield server
 
 
 def write_config(path, server, **changes):

@@ -10,7 +10,7 @@ from spacy_universalner.errors import UniversalNERError
 from spacy_universalner.prompts import DEFINITION_V1, TYPE_V1
 from spacy_universalner.teacher.completion import Completion
 from spacy_universalner.teacher.task import USER_DATA, make_open_ner_task
-from tests.chat_server import MODEL, ChatServer, Fault
+from tests.chat_server import MODEL, Fault
 
 TEXT = "Bob Lee moved to New York."
 
@@ -145,12 +145,6 @@ def test_half_a_surrogate_pair_can_be_kept_and_written(task, nlp):
 
 
 # with a chat model, as a component
-
-
-@pytest.fixture
-def server():
-    with ChatServer() as server:
-        yield server
 
 
 @pytest.fixture
