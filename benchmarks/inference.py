@@ -26,7 +26,7 @@ TYPES = ["person", "organization", "city", "date", "event", "product", "animal",
 
 def one_by_one(engine: TransformersEngine, passages: list[str]) -> list[list[tuple[str, ...]]]:
     """Answers of `generate` on each prompt, parsed as the engine parses its own."""
-    student = engine.student
+    student = engine.extractor
     found = []
     for passage in passages:
         answers = []
@@ -69,7 +69,7 @@ def main(
         "one_by_one": round(asked / theirs_seconds, 2),
         "ratio": round(theirs_seconds / seconds, 2),
         "identical_share": round(same / asked, 4),
-        "matmul_gflops": round(matmul_gflops(next(engine.student.model.parameters()).dtype)),
+        "matmul_gflops": round(matmul_gflops(next(engine.extractor.model.parameters()).dtype)),
     }
     typer.echo(json.dumps(result))
 

@@ -32,11 +32,11 @@ def measure(name: str, batches: int) -> dict[str, float]:
 
     import torch
 
+    from spacy_universalner.base import fetch_base
     from spacy_universalner.hardware import matmul_gflops
     from spacy_universalner.records import read_conversations
     from spacy_universalner.schemas import load_settings
     from spacy_universalner.training import trainer as module
-    from spacy_universalner.training.base import fetch_base
 
     changes = dict(SETTINGS[name])
     if not changes.pop("keep_freed_memory", True):

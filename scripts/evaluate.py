@@ -4,9 +4,9 @@ from pathlib import Path
 
 import spacy
 
-from spacy_universalner.evaluation.datasets import zero_shot_sets
 from spacy_universalner.evaluation.evaluate import evaluate, evaluate_sets, prediction_rows
-from spacy_universalner.evaluation.readers import dev_examples, load_sets
+from spacy_universalner.gold.datasets import zero_shot_sets
+from spacy_universalner.gold.readers import dev_examples, load_sets
 from spacy_universalner.records import Prediction, read_conversations, write_json, write_rows
 from spacy_universalner.stage import run, stage
 

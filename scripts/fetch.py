@@ -5,10 +5,10 @@ from typing import Annotated
 
 from typer import Option
 
+from spacy_universalner.base import fetch_base
 from spacy_universalner.records import read_json, write_json
 from spacy_universalner.stage import run, stage
 from spacy_universalner.student import MANIFEST
-from spacy_universalner.training.base import fetch_base
 
 
 def main(

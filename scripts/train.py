@@ -5,12 +5,12 @@ from typing import Annotated
 
 from typer import Option
 
+from spacy_universalner.base import fetch_base
 from spacy_universalner.errors import Errors, UniversalNERError
 from spacy_universalner.records import read_conversations
 from spacy_universalner.schemas import load_settings
 from spacy_universalner.stage import run, stage
 from spacy_universalner.student import MANIFEST
-from spacy_universalner.training.base import fetch_base
 from spacy_universalner.training.trainer import Trainer
 
 

@@ -139,6 +139,10 @@ class Errors(metaclass=_Coded):
         "No conversation to train on in {path}: {count} read, {empty} without a question, {long} longer than {limit} "
         "tokens."
     )
+    U074 = (
+        "The layers of a {architecture} were not found: its backbone holds no list of {count} modules. Set "
+        "frozen_layers to 0."
+    )
     # evaluation
     U080 = (
         "{path}: not found; data set {name!r} needs the file {file}. Point vars.benchmark_data at a folder laid out as "

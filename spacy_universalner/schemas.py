@@ -99,6 +99,7 @@ class TrainSettings(Settings):
     frozen_layers: int = Field(ge=0, title="Lowest layers left as they are, embeddings included if any; saves time")
     epochs: PositiveInt = Field(title="Passes over the conversations")
     max_minutes: float = Field(gt=0, title="Wall time for the updates; the learning rate reaches its end by then")
+    max_tokens: int = Field(ge=0, title="Tokens trained on at most, 0 for no limit; likewise")
     learning_rate: float = Field(gt=0, title="Peak learning rate")
     warmup: float = Field(ge=0, lt=1, title="Share of the run in which the rate rises")
     weight_decay: float = Field(ge=0, title="AdamW weight decay")

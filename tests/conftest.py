@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
+from spacy_universalner.base import SMOLLM2, cache_folder
 from spacy_universalner.prompts import PLAIN_V1
 from spacy_universalner.records import Conversation, Query
 from spacy_universalner.schemas import TrainSettings
 from spacy_universalner.student import MANIFEST, write_manifest
-from spacy_universalner.training.base import SMOLLM2, cache_folder
 
 ROOT = Path(__file__).parents[1]
 SPECIAL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
@@ -33,6 +33,7 @@ SETTINGS = {
     "frozen_layers": 0,
     "epochs": 3,
     "max_minutes": 60,
+    "max_tokens": 0,
     "learning_rate": 1e-2,
     "warmup": 0.1,
     "weight_decay": 0.0,

@@ -14,11 +14,12 @@ import spacy_universalner
 PACKAGE = Path(spacy_universalner.__file__).parent
 LAYERS = (
     {"errors", "records", "about", "stage", "progress", "distributed"},
-    {"registry", "schemas", "prompts", "parsing", "align", "chunking", "encoding", "student"},
+    {"registry", "schemas", "prompts", "parsing", "align", "chunking", "encoding", "student", "base", "gold"},
     {"corpus", "teacher"},
-    {"hardware", "layout", "training", "engines"},
+    {"hardware", "layout", "causal", "decoding", "extraction", "training", "engines"},
     {"component", "assemble"},
     {"evaluation", "report", "card"},
+    {"ablation"},
 )
 LAYER = {name: number for number, names in enumerate(LAYERS) for name in names}
 HEAVY = ("torch", "transformers", "peft", "vllm", "ray", "openai")
@@ -95,7 +96,9 @@ def test_modules_import_without_heavy_libraries():
         for name in (
             "hardware",
             "layout",
-            "engines.decoding",
+            "causal",
+            "decoding",
+            "extraction",
             "engines.transformers",
             "teacher.pace",
             "teacher.session",

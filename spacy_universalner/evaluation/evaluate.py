@@ -3,10 +3,10 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+from ..gold.readers import Example
 from ..progress import show_progress
 from ..records import Prediction
 from .metrics import mean, score
-from .readers import Example
 
 Predict = Callable[[list[str], list[list[str]]], list[list[Prediction]]]
 NO_DATA = "No benchmark folder was named, so the zero-shot sets were not evaluated. Name one with vars.benchmark_data."

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..errors import Errors, UniversalNERError
+from ..gold.readers import Example
 from ..records import Prediction
-from .readers import Example
 
 ARTICLES = re.compile(r"\b(?:an?|the)\b")
 PUNCTUATION = str.maketrans("", "", string.punctuation)

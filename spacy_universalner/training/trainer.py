@@ -18,6 +18,7 @@ import torch
 from tqdm import tqdm
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from ..causal import backbone, head, layers
 from ..encoding import Encoder
 from ..errors import Errors, UniversalNERError
 from ..hardware import keep_freed_memory, pick_device, pick_dtype
@@ -107,9 +108,9 @@ class Trainer:
     def _freeze(self, count: int) -> None:
         """Leave the lowest layers as they are, and the embeddings below them: no gradient is needed down there."""
         if count:
-            self.causal_lm.model.embed_tokens.requires_grad_(False)
-        for layer in self.causal_lm.model.layers[:count]:
-            layer.requires_grad_(False)
+            self.causal_lm.get_input_embeddings().requires_grad_(False)
+            for layer in layers(self.causal_lm)[:count]:
+                layer.requires_grad_(False)
 
     @property
     def causal_lm(self) -> Any:
@@ -217,8 +218,10 @@ class Trainer:
 
     @property
     def share(self) -> float:
-        """How much of the run is done: of its steps or of its time, whichever is more."""
-        return max(self.progress.step / len(self.steps), self.progress.seconds / (60 * self.settings.max_minutes))
+        """How much of the run is done: of its steps, its tokens or its time, whichever is most."""
+        settings, progress = self.settings, self.progress
+        tokens = progress.tokens / settings.max_tokens if settings.max_tokens else 0.0
+        return max(progress.step / len(self.steps), tokens, progress.seconds / (60 * settings.max_minutes))
 
     def _learning_rate(self) -> float:
         """Linear warm-up, then a cosine to zero over the share of the run that is done."""
@@ -245,15 +248,14 @@ class Trainer:
 
     def _loss(self, batch: Batch) -> torch.Tensor:
         """Summed cross entropy of the learnt tokens."""
-        model = self.causal_lm
-        hidden = model.model(
+        hidden = backbone(self.causal_lm)(
             input_ids=batch.layout.ids.to(self.device),
             position_ids=batch.layout.positions.to(self.device),
             attention_mask=batch.layout.mask.to(self.device),
             use_cache=False,
         ).last_hidden_state
         answers = hidden.flatten(0, 1)[batch.predict.to(self.device)]
-        logits = model.lm_head(answers).float()
+        logits = head(self.causal_lm)(answers).float()
         return torch.nn.functional.cross_entropy(logits, batch.targets.to(self.device), reduction="sum")
 
     def _collate(self, rows: Sequence[Row]) -> Batch:

@@ -8,9 +8,9 @@ import spacy
 
 from spacy_universalner import progress
 from spacy_universalner.align import place
-from spacy_universalner.evaluation.datasets import TOKEN_TAG, DataSet
 from spacy_universalner.evaluation.evaluate import evaluate, evaluate_sets, prediction_rows
-from spacy_universalner.evaluation.readers import Example, load
+from spacy_universalner.gold.datasets import TOKEN_TAG, DataSet
+from spacy_universalner.gold.readers import Example, load
 from spacy_universalner.records import Conversation, Prediction, Query, read_rows, write_rows
 
 ROOT = Path(__file__).parents[2]

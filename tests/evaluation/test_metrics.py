@@ -3,7 +3,7 @@ import pytest
 from spacy_universalner.align import place
 from spacy_universalner.errors import UniversalNERError
 from spacy_universalner.evaluation.metrics import mean, normalise, score
-from spacy_universalner.evaluation.readers import Example
+from spacy_universalner.gold.readers import Example
 from spacy_universalner.records import Prediction
 
 

@@ -12,11 +12,8 @@ from types import SimpleNamespace
 import pytest
 from transformers import AutoConfig, AutoTokenizer, GenerationConfig
 
-from spacy_universalner.errors import UniversalNERError
-from spacy_universalner.records import sha256_file
-from spacy_universalner.student import MANIFEST, check_manifest
-from spacy_universalner.training import base as module
-from spacy_universalner.training.base import (
+from spacy_universalner import base as module
+from spacy_universalner.base import (
     BASE_VARIABLE,
     CACHE_VARIABLE,
     HUB_FILES,
@@ -26,6 +23,9 @@ from spacy_universalner.training.base import (
     cache_folder,
     fetch_base,
 )
+from spacy_universalner.errors import UniversalNERError
+from spacy_universalner.records import sha256_file
+from spacy_universalner.student import MANIFEST, check_manifest
 
 from ..conftest import SPECIAL
 

@@ -12,7 +12,8 @@ import torch
 from transformers import Cache, DynamicCache
 from transformers.cache_utils import DynamicLayer
 
-from ..layout import lay_out
+from .causal import backbone, head
+from .layout import lay_out
 
 ROOM = 32
 
@@ -91,7 +92,7 @@ def prefill(
     starts = [[question.start for question in asked if question.row == i] for i in range(len(rows))]
     layout = lay_out(rows, starts, pad=0, isolated=True)
     cache = DynamicCache(config=model.config)
-    hidden = model.model(
+    hidden = backbone(model)(
         input_ids=layout.ids.to(model.device),
         position_ids=layout.positions.to(model.device),
         attention_mask=layout.mask.to(model.device),
@@ -99,7 +100,7 @@ def prefill(
         use_cache=True,
     ).last_hidden_state
     last = hidden[[question.row for question in asked], [question.end - 1 for question in asked]]
-    for question, token in zip(asked, model.lm_head(last).argmax(-1).tolist(), strict=True):
+    for question, token in zip(asked, head(model)(last).argmax(-1).tolist(), strict=True):
         question.answer.append(token)
     return asked, cache
 
@@ -126,7 +127,7 @@ def decode(
             answers.batch_select_indices(keep)
             seen, positions = seen[keep], positions[keep.cpu()]
         seen = torch.cat([seen, seen.new_ones(len(live), 1)], dim=1)
-        hidden = model.model(
+        hidden = backbone(model)(
             input_ids=torch.tensor([[question.answer[-1]] for question in live], device=model.device),
             position_ids=positions.to(model.device),
             attention_mask=seen[:, None, None],
@@ -134,7 +135,7 @@ def decode(
             use_cache=True,
         ).last_hidden_state
         positions = positions + 1
-        for question, token in zip(live, model.lm_head(hidden[:, -1]).argmax(-1).tolist(), strict=True):
+        for question, token in zip(live, head(model)(hidden[:, -1]).argmax(-1).tolist(), strict=True):
             if not ended(question.answer):
                 question.answer.append(token)
 

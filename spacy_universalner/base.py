@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any
 from urllib.request import urlopen
 
-from ..errors import Errors, UniversalNERError
-from ..records import sha256_file, sha256_json
-from ..student import MANIFEST, check_manifest, write_manifest
+from .errors import Errors, UniversalNERError
+from .records import sha256_file, sha256_json
+from .student import MANIFEST, check_manifest, write_manifest
 
 CACHE_VARIABLE = "SPACY_UNIVERSALNER_CACHE"
 BASE_VARIABLE = "SPACY_UNIVERSALNER_BASE"

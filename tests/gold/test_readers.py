@@ -3,7 +3,7 @@ import re
 import pytest
 
 from spacy_universalner.errors import UniversalNERError
-from spacy_universalner.evaluation.datasets import (
+from spacy_universalner.gold.datasets import (
     CONLL,
     DATASETS,
     SPACED,
@@ -12,7 +12,7 @@ from spacy_universalner.evaluation.datasets import (
     DataSet,
     zero_shot_sets,
 )
-from spacy_universalner.evaluation.readers import dev_examples, load, load_sets
+from spacy_universalner.gold.readers import dev_examples, load, load_sets
 from spacy_universalner.records import Conversation, Query
 
 LABELS = {"per": "person", "sci": "person", "prog": "program language", "misc": None}
