@@ -85,19 +85,30 @@ class Query:
 
 @dataclass(frozen=True)
 class Conversation:
-    """A passage and all the questions asked about it."""
+    """A passage and all the questions asked about it.
+
+    id (str): unique in its file.
+    text (str): the passage.
+    queries (tuple): the questions.
+    dataset (str): the data set it comes from, where its labels follow that set's own rules; "" for none.
+    """
 
     id: str
     text: str
     queries: tuple[Query, ...]
+    dataset: str = ""
 
     def to_sharegpt(self) -> dict[str, Any]:
-        """The form of the released Pile-NER-type data (reference: universal-ner/universal-ner, src/train)."""
+        """The form of the released Pile-NER-type data (reference: universal-ner/universal-ner, src/train).
+
+        A data set is a field of its own, so that the text stays the text.
+        """
         turns = [("human", f"Text: {self.text}"), ("gpt", "I've read this text.")]
         for query in self.queries:
             turns.append(("human", f"What describes {query.type} in the text?"))
             turns.append(("gpt", json.dumps(query.mentions)))  # in ASCII, as the released answers are
-        return {"id": self.id, "conversations": [{"from": who, "value": value} for who, value in turns]}
+        row = {"id": self.id, "conversations": [{"from": who, "value": value} for who, value in turns]}
+        return {**row, "dataset": self.dataset} if self.dataset else row
 
 
 @dataclass(frozen=True)
@@ -253,7 +264,10 @@ def _read_conversation(row: dict[str, Any]) -> Conversation:
         Query(ask.removeprefix("What describes ").removesuffix(" in the text?"), _read_answer(answer))
         for ask, answer in pairs
     )
-    return Conversation(str(row["id"]), values[0].removeprefix("Text: "), queries)
+    dataset = row.get("dataset", "")
+    if not isinstance(dataset, str):
+        raise TypeError("a data set is no text")
+    return Conversation(str(row["id"]), values[0].removeprefix("Text: "), queries, dataset)
 
 
 def _read_answer(answer: str) -> tuple[str, ...]:

@@ -138,6 +138,7 @@ def test_the_released_form_is_read(tmp_path):
 
 
 CONVERSATIONS = {
+    "of a data set": Conversation("1", "Ada.", (Query("person", ("Ada",)),), dataset="btc"),
     "unicode": Conversation("1", TEXT, (Query("person", ("Zoë", "Łukasz")), Query("😀 emoji", ("😀",)))),
     "no question": Conversation("1", TEXT, ()),
     "quotes and line breaks": Conversation("1", 'a "b"\n\nc\\d', (Query('say "b"', ('"b"', "c\\d")),)),
@@ -155,7 +156,9 @@ def test_conversations_survive_a_file(tmp_path, conversation):
 
 OPENING = ("Text: a", "I've read this text.")
 BAD_CONVERSATIONS = {
+    "of a data set": Conversation("1", "Ada.", (Query("person", ("Ada",)),), dataset="btc"),
     "no turns": {"id": "1", "conversations": []},
+    "data set is a number": {"id": "1", "conversations": turns(*OPENING), "dataset": 5},
     "no id": {"conversations": turns(*OPENING)},
     "no conversation": {"id": "1"},
     "turns without values": {"id": "1", "conversations": ["a", "b"]},
