@@ -156,7 +156,6 @@ def test_conversations_survive_a_file(tmp_path, conversation):
 
 OPENING = ("Text: a", "I've read this text.")
 BAD_CONVERSATIONS = {
-    "of a data set": Conversation("1", "Ada.", (Query("person", ("Ada",)),), dataset="btc"),
     "no turns": {"id": "1", "conversations": []},
     "data set is a number": {"id": "1", "conversations": turns(*OPENING), "dataset": 5},
     "no id": {"conversations": turns(*OPENING)},
