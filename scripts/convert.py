@@ -36,7 +36,8 @@ def main(
         ask = partial(
             converse_part,
             sampler=NegativeSampler(split.type_counts, strategy=settings.negatives),
-            negatives_per_positive=settings.negatives_per_positive,
+            number=settings.negatives_number,
+            per=settings.negatives_per,
             seed=settings.seed,
         )
         conversations = chain.from_iterable(spread(ask, parts, ray))

@@ -2,7 +2,7 @@
 
 import configparser
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from confection import Config
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError, ValidationInfo, field_validator
@@ -78,7 +78,8 @@ class ConvertSettings(Settings):
     negatives: Literal["none", "uniform", "frequency"] = Field(
         title="How types that do not occur are drawn (paper, section 3.2)"
     )
-    negatives_per_positive: float = Field(ge=0, title="Questions answered [] for each question with an answer")
+    negatives_number: float = Field(ge=0, title="Questions answered [] for each question with an answer, or passage")
+    negatives_per: Literal["positive", "passage"] = Field(title="What that number is for each of")
     dev_share: float = Field(gt=0, lt=1, title="Share of passages held out")
     dev_limit: PositiveInt = Field(title="Most passages held out")
     seed: int = Field(title="Seed of the split and the negatives")
@@ -117,12 +118,29 @@ class TrainSettings(Settings):
     lora: LoraSettings
 
 
+class ArmSettings(Settings):
+    """What makes one student of a study differ from the default; what is not named is as in the other files."""
+
+    convert: dict[str, Any] = Field(default_factory=dict, title="Changes to [convert]")
+    train: dict[str, Any] = Field(default_factory=dict, title="Changes to [train]")
+    data: Literal["distilled", "supervised", "mixed"] = Field(default="distilled", title="What is trained on")
+
+
+class AblateSettings(Settings):
+    max_tokens: PositiveInt = Field(title="Tokens each student is trained on at most")
+    dev_limit: int = Field(ge=0, title="Dev passages asked about, 0 for all")
+    limit: int = Field(ge=0, title="Sentences of each zero-shot set asked about, 0 for all")
+    seed: int = Field(title="Seed of the samples of sentences")
+    studies: dict[str, dict[str, ArmSettings]] = Field(title="Students to compare, by study and name")
+
+
 SECTIONS: dict[str, type[Settings]] = {
     "documents": DocumentsSettings,
     "sample": SampleSettings,
     "filter": FilterSettings,
     "convert": ConvertSettings,
     "train": TrainSettings,
+    "ablate": AblateSettings,
 }
 
 

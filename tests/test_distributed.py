@@ -83,7 +83,7 @@ def run_all(folder, ray):
         survey.merge(part)
     split = survey.finish(dev_share=0.1)
     sampler = NegativeSampler(split.type_counts, strategy="frequency")
-    ask = partial(converse_part, sampler=sampler, negatives_per_positive=1.0, seed=0)
+    ask = partial(converse_part, sampler=sampler, number=1.0, per="positive", seed=0)
     conversations = [c.to_sharegpt() for part in spread(ask, parts, ray) for c in part]
     return passages, records, conversations, split.dev, report.to_json(), len(parts)
 

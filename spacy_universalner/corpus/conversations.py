@@ -141,12 +141,13 @@ class NegativeSampler:
         return [name for _, name in nsmallest(count, left)]
 
 
-def converse(record: Record, sampler: NegativeSampler, *, negatives_per_positive: float, seed: int) -> Conversation:
+def converse(record: Record, sampler: NegativeSampler, *, number: float, per: str, seed: int) -> Conversation:
     """One conversation about a passage, its questions in random order.
 
     record (Record): the passage and its mentions.
-    negatives_per_positive (float): questions about absent types for each present one; a passage without entities
-        gets as many as one with a single type, at least one.
+    number (float): how many questions about absent types, for each unit of `per`.
+    per (str): "positive", for each present type, where a passage without entities gets as many as one with a single
+        type; or "passage", whatever is in it.
     seed (int): with the passage's id, makes the draw; other passages do not change it.
     """
     rng = random.Random(f"{seed}:{record.passage_id}")
@@ -155,7 +156,7 @@ def converse(record: Record, sampler: NegativeSampler, *, negatives_per_positive
         found = answers.setdefault(mention.type, [])
         if mention.text not in found:
             found.append(mention.text)
-    count = round(max(1, len(answers)) * negatives_per_positive)
+    count = round(number * (max(1, len(answers)) if per == "positive" else 1))
     queries = [Query(name, tuple(_reading_order(record.text, mentions))) for name, mentions in answers.items()]
     queries += [Query(name, ()) for name in sampler.draw(list(answers), count, rng)]
     rng.shuffle(queries)

@@ -38,8 +38,8 @@ def sampler(strategy="frequency", counts=TYPE_COUNTS):
     return NegativeSampler(counts, strategy=strategy)
 
 
-def conversation_of(record=RECORD, *, strategy="frequency", ratio=1.0, seed=0, counts=TYPE_COUNTS):
-    return converse(record, sampler(strategy, counts), negatives_per_positive=ratio, seed=seed)
+def conversation_of(record=RECORD, *, strategy="frequency", ratio=1.0, per="positive", seed=0, counts=TYPE_COUNTS):
+    return converse(record, sampler(strategy, counts), number=ratio, per=per, seed=seed)
 
 
 def negatives(conversation):
@@ -207,6 +207,11 @@ def test_negatives_are_counted_by_present_type(ratio, count):
     assert len(negatives(conversation_of(ratio=ratio))) == count
 
 
+@pytest.mark.parametrize("record", [RECORD, Record("p1", TEXT, ())], ids=["two types", "none"])
+def test_negatives_are_counted_by_passage(record):
+    assert len(negatives(conversation_of(record, ratio=2.0, per="passage"))) == 2
+
+
 def test_a_passage_without_entities_gets_the_negatives_of_one_type():
     assert len(negatives(conversation_of(Record("p1", TEXT, ()), ratio=2.0))) == 2
 
@@ -225,8 +230,8 @@ def test_a_draw_is_the_same_again_and_another_with_another_seed():
 def test_a_passages_draw_does_not_depend_on_the_others():
     every = [Record(f"p{i}", TEXT, RECORD.mentions) for i in range(20)]
     drawing = sampler()
-    alone = [converse(record, sampler(), negatives_per_positive=1.0, seed=0) for record in every]
-    backwards = [converse(record, drawing, negatives_per_positive=1.0, seed=0) for record in reversed(every)]
+    alone = [converse(record, sampler(), number=1.0, per="positive", seed=0) for record in every]
+    backwards = [converse(record, drawing, number=1.0, per="positive", seed=0) for record in reversed(every)]
     assert backwards[::-1] == alone
     assert len({conversation.queries for conversation in alone}) > 1
 
@@ -239,7 +244,7 @@ def test_negatives_do_not_stand_at_the_end():
 @pytest.mark.parametrize("count", [1, 2])
 def test_a_tiny_corpus_makes_conversations(count):
     drawing = NegativeSampler(survey(records(count)).finish(dev_share=0.1).type_counts, strategy="frequency")
-    made = [converse(record, drawing, negatives_per_positive=1.0, seed=0) for record in records(count)]
+    made = [converse(record, drawing, number=1.0, per="positive", seed=0) for record in records(count)]
     assert [conversation.queries for conversation in made] == [(Query("noun", ("Text",)),)] * count
 
 

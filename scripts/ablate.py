@@ -1,0 +1,62 @@
+"""Tune students that differ in one thing, on one budget, and compare them."""
+
+from pathlib import Path
+from typing import Annotated
+
+from typer import BadParameter, Option
+
+from spacy_universalner.ablation import read_training, run_study
+from spacy_universalner.base import fetch_base
+from spacy_universalner.gold.datasets import zero_shot_sets
+from spacy_universalner.gold.readers import dev_examples, load_sets
+from spacy_universalner.records import read_conversations, write_json
+from spacy_universalner.schemas import load_settings
+from spacy_universalner.stage import run, stage
+
+
+def main(
+    study: Annotated[str, Option(help="Which of the studies in CONFIG")] = "negatives",
+    config: Annotated[Path, Option(help="Studies, section ablate")] = Path("configs/ablate.cfg"),
+    records: Annotated[Path, Option(help="Passages with their mentions")] = Path("corpus/records.jsonl"),
+    dev: Annotated[Path, Option(help="Conversations held out")] = Path("corpus/dev.jsonl"),
+    supervised: Annotated[Path, Option(help="Conversations of gold data")] = Path("supervised/train.jsonl"),
+    convert: Annotated[Path, Option(help="Settings, section convert")] = Path("configs/distil.cfg"),
+    train: Annotated[Path, Option(help="Settings, section train")] = Path("configs/train.cfg"),
+    data: Annotated[str, Option(help="Folder of the zero-shot sets, empty for none")] = "",
+    work: Annotated[Path, Option(help="Folder of the students")] = Path("training/ablation"),
+    metrics: Annotated[Path, Option(help="Folder of the results")] = Path("metrics/ablation"),
+    device: Annotated[
+        str, Option(envvar="SPACY_UNIVERSALNER_DEVICE", help="cpu, cuda, mps; empty: what there is")
+    ] = "",
+) -> None:
+    """Run a study, or go on with it; students that are done are not tuned again."""
+    settings = load_settings(config, "ablate")
+    if study not in settings.studies:
+        raise BadParameter(f"{study!r} is no study of {config}: {', '.join(settings.studies)}", param_hint="--study")
+    converting, training = load_settings(convert, "convert"), load_settings(train, "train")
+    result = metrics / f"{study}.json"
+    with stage(f"ablate-{study}", outputs=[result]) as facts:
+        held_out = list(read_conversations(dev))
+        arms = {}
+        for name, arm in settings.studies[study].items():
+            sources = {
+                "distilled": lambda arm=arm: read_training(records, converting.model_copy(update=arm.convert)),
+                "supervised": lambda: list(read_conversations(supervised)),
+            }
+            conversations = [c for source, read in sources.items() if arm.data in (source, "mixed") for c in read()]
+            arms[name] = conversations, training.model_copy(update={"max_tokens": settings.max_tokens, **arm.train})
+        found = run_study(
+            arms,
+            held_out,
+            base=fetch_base(),
+            work=work,
+            dev_examples=dev_examples(held_out[: settings.dev_limit or None]),
+            sets=load_sets(zero_shot_sets(), data, limit=settings.limit, seed=settings.seed),
+            device=device,
+        )
+        write_json(result, found)
+        facts.update({name: arm["dev"]["span_f1"] for name, arm in found.items()})
+
+
+if __name__ == "__main__":
+    run(main)

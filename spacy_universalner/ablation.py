@@ -1,0 +1,141 @@
+"""Studies: students that differ in one thing, tuned on one budget and asked the same questions."""
+
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import spacy
+
+from .component import NAME
+from .corpus.conversations import NegativeSampler, converse_part, survey_part
+from .evaluation.evaluate import evaluate, evaluate_sets
+from .gold.readers import Example
+from .records import Conversation, Prediction, read_json, sha256_json, write_json
+from .schemas import ConvertSettings, TrainSettings
+from .student import MANIFEST
+from .training.trainer import Trainer
+
+RESULT = "result.json"
+SCORES = ("span_precision", "span_recall", "span_f1", "string_f1", "lost")
+FACTS = ("steps", "tokens", "seconds", "loss", "dev_loss", "compute")
+Score = Callable[[Path], dict[str, Any]]
+
+
+def read_training(records: Path, settings: ConvertSettings) -> list[Conversation]:
+    """The conversations that `convert` would train on with these settings; those it holds out are left out."""
+    survey = survey_part(records, seed=settings.seed, dev_limit=settings.dev_limit)
+    split = survey.finish(dev_share=settings.dev_share)
+    conversations = converse_part(
+        records,
+        sampler=NegativeSampler(split.type_counts, strategy=settings.negatives),
+        number=settings.negatives_number,
+        per=settings.negatives_per,
+        seed=settings.seed,
+    )
+    return [conversation for conversation in conversations if conversation.id not in split.dev]
+
+
+def run_arm(
+    train: Sequence[Conversation],
+    dev: Sequence[Conversation],
+    *,
+    base: Path,
+    settings: TrainSettings,
+    work: Path,
+    score: Score,
+    questions: Any,
+    device: str | None = None,
+) -> dict[str, Any]:
+    """Tune one student and score it; what an earlier run has done is not done again.
+
+    train (Sequence[Conversation]): to learn from.
+    dev (Sequence[Conversation]): for the validation loss.
+    base (Path): folder of the base student.
+    settings (TrainSettings): of this student.
+    work (Path): folder of all students; this one has a folder in it, named by a hash of all that makes it.
+    score (Callable): takes the folder of a student, gives its scores.
+    questions (Any): what is asked, as JSON holds it: the same student asked something else is another result.
+    RETURNS (dict): counts of the data, facts of the training, scores.
+    """
+    data = [conversation.to_sharegpt() for conversation in (*train, *dev)]
+    key = sha256_json([settings.model_dump(), read_json(base / MANIFEST)["files"], data, questions])
+    folder = work / key[:16]
+    if (folder / RESULT).is_file():
+        return read_json(folder / RESULT)
+    student = folder / "student"
+    if not (student / MANIFEST).is_file():
+        trainer = Trainer(base, train, dev, settings=settings, work=folder, device=device)
+        trainer.save(student, trainer.run())
+    facts = read_json(student / MANIFEST)["training"]
+    asked = [query for conversation in train for query in conversation.queries]
+    result = {
+        "conversations": len(train),
+        "questions": len(asked),
+        "negatives": sum(not query.mentions for query in asked),
+        **{key: facts[key] for key in FACTS},
+        **score(student),
+    }
+    write_json(folder / RESULT, result)
+    shutil.rmtree(student)
+    return result
+
+
+def score_student(
+    folder: Path, *, dev: Sequence[Example], sets: Mapping[str, Sequence[Example]], device: str | None = None
+) -> dict[str, Any]:
+    """Scores on dev passages and on the zero-shot sets.
+
+    folder (Path): the student.
+    dev (Sequence[Example]): held-out passages.
+    sets (Mapping): sentences of each set, by name.
+    RETURNS (dict): "dev", "sets" and their "mean".
+    """
+    nlp = spacy.blank("en")
+    engine = {"@universal_ner_engines": "universal_ner.Transformers.v1", "model": str(folder), "device": device or None}
+    pipe = nlp.add_pipe(NAME, config={"engine": engine})
+
+    def predict(texts: list[str], types: list[list[str]]) -> list[list[Prediction]]:
+        return pipe.predict([nlp.make_doc(text) for text in texts], types)
+
+    report = evaluate_sets(sets, predict, show=True)
+    return {
+        "dev": _pick(evaluate(dev, predict, progress="dev")[0]),
+        "sets": {name: _pick(scores) for name, scores in report["sets"].items()},
+        "mean": report["mean"],
+    }
+
+
+def run_study(
+    arms: Mapping[str, tuple[Sequence[Conversation], TrainSettings]],
+    dev: Sequence[Conversation],
+    *,
+    base: Path,
+    work: Path,
+    dev_examples: Sequence[Example],
+    sets: Mapping[str, Sequence[Example]],
+    device: str | None = None,
+) -> dict[str, dict[str, Any]]:
+    """Run the arms of a study one after the other.
+
+    arms (Mapping): conversations and settings of each student, by its name in the study.
+    dev (Sequence[Conversation]): for the validation losses.
+    base (Path): folder of the base student.
+    work (Path): folder of all students.
+    dev_examples (Sequence[Example]): held-out passages that are asked about.
+    sets (Mapping): sentences of each zero-shot set, by name.
+    RETURNS (dict): the result of each arm (see `run_arm`), by its name.
+    """
+    score = partial(score_student, dev=dev_examples, sets=sets, device=device)
+    questions = [[e.id for e in examples] for examples in (dev_examples, *sets.values())]
+    return {
+        name: run_arm(
+            train, dev, base=base, settings=settings, work=work, score=score, questions=questions, device=device
+        )
+        for name, (train, settings) in arms.items()
+    }
+
+
+def _pick(scores: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: scores[key] for key in SCORES}
