@@ -16,9 +16,9 @@ from typing import Any, TextIO
 
 import torch
 from tqdm import tqdm
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoTokenizer
 
-from ..causal import backbone, head, layers
+from ..causal import backbone, head
 from ..encoding import Encoder
 from ..errors import Errors, UniversalNERError
 from ..hardware import keep_freed_memory, pick_device, pick_dtype
@@ -27,6 +27,7 @@ from ..records import Conversation, read_json, sha256_json
 from ..schemas import TrainSettings
 from ..student import MANIFEST, write_manifest
 from .examples import Batch, Row, collate, draw_queries, fit, plan_epoch
+from .model import causal_lm, load_model, save_weights
 from .optimizer import MasterAdamW
 
 CHECKPOINT = "checkpoint.pt"
@@ -72,8 +73,15 @@ class Trainer:
         self.tokenizer = AutoTokenizer.from_pretrained(base)
         self.template = get_template(settings.template)
         self.encoder = Encoder(self.tokenizer, self.template)
-        self.model = self._load(base)
-        self._freeze(settings.frozen_layers)
+        self.model = load_model(
+            base,
+            method=settings.method,
+            dtype=self.dtype,
+            device=self.device,
+            lora=settings.lora.model_dump(),
+            frozen_layers=settings.frozen_layers,
+            seed=settings.seed,
+        )
         self.optimizer = MasterAdamW(
             self.model.parameters(),
             lr=settings.learning_rate,
@@ -88,34 +96,10 @@ class Trainer:
         data = [conversation.to_sharegpt() for conversation in (*train, *dev)]
         self.run_id = sha256_json([settings.model_dump(), self.base["files"], asdict(self.template), data])
 
-    def _load(self, base: Path) -> Any:
-        torch.manual_seed(self.settings.seed)
-        model = AutoModelForCausalLM.from_pretrained(base, dtype=self.dtype, use_safetensors=True).to(self.device)
-        if self.settings.method == "lora":
-            from peft import LoraConfig, get_peft_model
-
-            lora = self.settings.lora
-            config = LoraConfig(
-                r=lora.r,
-                lora_alpha=lora.alpha,
-                lora_dropout=lora.dropout,
-                target_modules="all-linear",
-                task_type="CAUSAL_LM",
-            )
-            model = get_peft_model(model, config)
-        return model.train()
-
-    def _freeze(self, count: int) -> None:
-        """Leave the lowest layers as they are, and the embeddings below them: no gradient is needed down there."""
-        if count:
-            self.causal_lm.get_input_embeddings().requires_grad_(False)
-            for layer in layers(self.causal_lm)[:count]:
-                layer.requires_grad_(False)
-
     @property
     def causal_lm(self) -> Any:
         """The model itself, inside the adapters if there are any."""
-        return self.model.base_model.model if self.settings.method == "lora" else self.model
+        return causal_lm(self.model)
 
     def _plan(self, train: Sequence[Conversation]) -> list[list[list[Row]]]:
         """All optimiser steps of the run, as rows."""
@@ -195,8 +179,7 @@ class Trainer:
         """
         part = folder.with_name(f"{folder.name}.part")
         shutil.rmtree(part, ignore_errors=True)
-        model = self.model.merge_and_unload() if self.settings.method == "lora" else self.model
-        model.to(torch.bfloat16).save_pretrained(part)
+        save_weights(self.model, part)
         self.tokenizer.save_pretrained(part)
         self.template.save(part)
         base = {key: self.base.get(key) for key in ("name", "source")}
