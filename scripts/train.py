@@ -7,6 +7,7 @@ from typer import Option
 
 from spacy_universalner.base import fetch_base
 from spacy_universalner.errors import Errors, UniversalNERError
+from spacy_universalner.evaluation.metrics import score_answers
 from spacy_universalner.records import read_conversations
 from spacy_universalner.schemas import load_settings
 from spacy_universalner.stage import run, stage
@@ -31,7 +32,13 @@ def main(
             raise UniversalNERError(Errors.U004.format(path=train, kind="conversation", hint="Run convert first."))
         work = student.parent
         trainer = Trainer(
-            fetch_base(), conversations, list(read_conversations(dev)), settings=settings, work=work, device=device
+            fetch_base(),
+            conversations,
+            list(read_conversations(dev)),
+            settings=settings,
+            work=work,
+            device=device,
+            score=score_answers,
         )
         training = trainer.run()
         trainer.save(student, training)

@@ -143,6 +143,10 @@ class Errors(metaclass=_Coded):
         "The layers of a {architecture} were not found: its backbone holds no list of {count} modules. Set "
         "frozen_layers to 0."
     )
+    U075 = (
+        "report_to names {names}, which cannot be used: {reason}. Name trackers as transformers does (tensorboard, "
+        "wandb, mlflow, ...), and install them."
+    )
     # evaluation
     U080 = (
         "{path}: not found; data set {name!r} needs the file {file}. Point vars.benchmark_data at a folder laid out as "

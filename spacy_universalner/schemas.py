@@ -111,8 +111,12 @@ class TrainSettings(Settings):
     dtype: Literal["auto", "float32", "bfloat16"] = Field(
         title="Compute type; auto takes the faster one of this machine"
     )
-    dev_conversations: int = Field(ge=0, title="Conversations in the validation loss, 0 for none")
-    dev_evals: int = Field(ge=0, title="How often the validation loss is taken")
+    context: int = Field(ge=0, title="Longest row in tokens, 0 for the base's own; what is longer becomes several rows")
+    dev_conversations: int = Field(ge=0, title="Conversations in the validation loss and F1, 0 for none")
+    dev_questions: int = Field(ge=0, title="Questions drawn from each of them, 0 for all")
+    dev_evals: int = Field(ge=0, title="How often they are asked before the end")
+    patience: int = Field(ge=0, title="Evaluations without a better F1 after which the run stops, 0 for never")
+    report_to: list[str] = Field(title="Experiment trackers, as transformers names them (tensorboard, wandb, ...)")
     save_minutes: float = Field(gt=0, title="Minutes between checkpoints")
     seed: int = Field(title="Seed of everything random")
     lora: LoraSettings

@@ -9,7 +9,8 @@ from typing import Any
 
 from ..errors import Errors, UniversalNERError
 from ..gold.readers import Example
-from ..records import Prediction
+from ..records import Conversation, Prediction
+from ..registry import Answer
 
 ARTICLES = re.compile(r"\b(?:an?|the)\b")
 PUNCTUATION = str.maketrans("", "", string.punctuation)
@@ -85,6 +86,15 @@ def score(examples: Sequence[Example], predictions: Sequence[Sequence[Prediction
             for type_, tally in spans.items()
         },
     }
+
+
+def score_answers(conversations: Sequence[Conversation], answers: Sequence[Sequence[Answer]]) -> float:
+    """String F1 of an engine's answers to the questions of conversations, as of `score`, 0-100."""
+    total = Tally()
+    for conversation, said in zip(conversations, answers, strict=True):
+        for query, answer in zip(conversation.queries, said, strict=True):
+            total.add({normalise(m) for m in answer.mentions}, {normalise(m) for m in query.mentions})
+    return total.f1
 
 
 def mean(sets: Mapping[str, Mapping[str, Any]]) -> dict[str, Any] | None:

@@ -1,6 +1,7 @@
 """From conversations to rows of ids: which questions, which tokens are learnt, which rows go together."""
 
 import random
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -29,7 +30,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Batch:
-    """Rows padded to one width, on the CPU.
+    """Rows padded to one width.
 
     conversations (tuple): ids of the conversations.
     layout (Layout): ids, positions and mask.
@@ -41,6 +42,11 @@ class Batch:
     layout: Layout
     predict: torch.Tensor
     targets: torch.Tensor
+
+    def to(self, device: torch.device) -> "Batch":
+        """The same on a device."""
+        layout = Layout(*(getattr(self.layout, name).to(device) for name in ("ids", "positions", "mask")))
+        return Batch(self.conversations, layout, self.predict.to(device), self.targets.to(device))
 
 
 def make_row(encoder: Encoder, conversation: Conversation, queries: Sequence[Query]) -> Row:
@@ -63,13 +69,28 @@ def draw_queries(conversation: Conversation, *, most: int, rng: random.Random) -
     return queries[:most] if most else queries
 
 
-def fit(encoder: Encoder, conversation: Conversation, queries: Sequence[Query], longest: int) -> Row | None:
-    """A row of at most `longest` tokens, whole questions dropped from its end; None if not even one fits."""
-    for count in range(len(queries), 0, -1):
-        row = make_row(encoder, conversation, queries[:count])
-        if len(row.ids) <= longest:
-            return row
-    return None
+def split_rows(
+    encoder: Encoder, conversation: Conversation, queries: Sequence[Query], longest: int
+) -> tuple[list[Row], list[Query]]:
+    """Rows of at most `longest` tokens with as many of the questions as fit each; the passage opens every one.
+
+    RETURNS (tuple): the rows, and the questions that do not fit even alone. No answer is ever cut.
+    """
+    rows: list[Row] = []
+    left: list[Query] = []
+    rest = list(queries)
+    while rest:
+        row = make_row(encoder, conversation, rest)
+        count = len(rest)
+        if len(row.ids) > longest:
+            count = bisect_right(range(1, count), longest, key=lambda n: _count_ids(encoder, conversation, rest[:n]))
+            row = make_row(encoder, conversation, rest[:count])
+        if count:
+            rows.append(row)
+        else:
+            left.append(rest[0])
+        rest = rest[max(1, count) :]
+    return rows, left
 
 
 def plan_epoch(
@@ -115,3 +136,7 @@ def collate(rows: Sequence[Row], pad: int, *, isolated: bool) -> Batch:
 
 def _width(row: Row) -> int:
     return len(row.ids)
+
+
+def _count_ids(encoder: Encoder, conversation: Conversation, queries: Sequence[Query]) -> int:
+    return len(make_row(encoder, conversation, queries).ids)

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoModelForCausalLM
+from transformers import AutoConfig, AutoModelForCausalLM
 
 from ..causal import layers
 
@@ -19,6 +19,7 @@ def load_model(
     lora: Mapping[str, Any],
     frozen_layers: int,
     seed: int,
+    empty: bool = False,
 ) -> Any:
     """The base, ready to be trained.
 
@@ -29,10 +30,16 @@ def load_model(
     lora (Mapping): r, alpha and dropout of the adapters.
     frozen_layers (int): lowest layers to leave as they are, with the embeddings below them.
     seed (int): of the adapters' first weights.
+    empty (bool): leave the weights unset, to be filled in from elsewhere; untouched memory costs nothing.
     RETURNS (PreTrainedModel or PeftModel): in training mode.
     """
     torch.manual_seed(seed)
-    model = AutoModelForCausalLM.from_pretrained(base, dtype=dtype, use_safetensors=True).to(device)
+    if empty:
+        with torch.device("meta"):
+            model = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(base), dtype=dtype)
+        model.to_empty(device=device).tie_weights()
+    else:
+        model = AutoModelForCausalLM.from_pretrained(base, dtype=dtype, use_safetensors=True).to(device)
     if method == "lora":
         model = _add_adapters(model, lora)
     _freeze(causal_lm(model), frozen_layers)

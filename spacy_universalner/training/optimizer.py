@@ -4,13 +4,16 @@ from collections.abc import Iterable
 from typing import Any
 
 import torch
+from torch.distributed.tensor import DTensor
+
+from .processes import local
 
 
 class MasterAdamW:
     """AdamW whose updates never round away: half-precision weights are copies of float32 ones kept here.
 
     At a learning rate of 1e-4 an update is smaller than bfloat16 can add to a weight of 0.1. Weights that are float32
-    already are their own masters.
+    already, as all that are divided among processes, are their own masters.
 
     parameters (Iterable[Parameter]): those to train.
     lr (float): learning rate, changed with `set_lr`.
@@ -54,15 +57,37 @@ class MasterAdamW:
         for weight, master in zip(self.weights, self.masters, strict=True):
             if weight is not master:
                 weight.copy_(master)
-        return float(norm)
+        return float(norm.full_tensor() if isinstance(norm, DTensor) else norm)
+
+    def weights_state(self) -> list[torch.Tensor]:
+        """The masters, of each this process's part: what was trained so far."""
+        return [local(master.detach()) for master in self.masters]
+
+    @torch.no_grad()
+    def load_weights(self, saved: list[torch.Tensor]) -> None:
+        """Put back what `weights_state` gave."""
+        for weight, master, part in zip(self.weights, self.masters, saved, strict=True):
+            local(master.data).copy_(part)
+            if weight is not master:
+                weight.copy_(master)
 
     def state_dict(self) -> dict[str, Any]:
-        return {"masters": self.masters, "adamw": self.adamw.state_dict()}
+        """Everything that goes on, of each tensor this process's part."""
+        moments = [{name: local(value) for name, value in self.adamw.state[m].items()} for m in self.masters]
+        return {"masters": self.weights_state(), "moments": moments}
 
     @torch.no_grad()
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        for weight, master, saved in zip(self.weights, self.masters, state["masters"], strict=True):
-            master.copy_(saved)
-            if weight is not master:
-                weight.copy_(master)
-        self.adamw.load_state_dict(state["adamw"])
+        """Go on from what `state_dict` gave, in as many processes."""
+        self.load_weights(state["masters"])
+        for master, saved in zip(self.masters, state["moments"], strict=True):
+            self.adamw.state[master] = {
+                name: value if name == "step" else _divide_like(master, value) for name, value in saved.items()
+            }
+
+
+def _divide_like(master: torch.Tensor, part: torch.Tensor) -> torch.Tensor:
+    """This process's part of a moment as the part of a whole, where the master is one."""
+    if not isinstance(master, DTensor):
+        return part
+    return DTensor.from_local(part, master.device_mesh, master.placements, shape=master.shape, stride=master.stride())

@@ -1,57 +1,97 @@
 """Instruction tuning of a student: the loss is taken on answers only, and logits are computed only there.
 
-The run is planned ahead from its seed, so that a resumed run takes the very steps it would have taken.
+The run is planned ahead from its seed, so that a resumed run takes the very steps it would have taken, and several
+processes agree on them without a word.
 """
 
-import json
 import math
 import random
 import shutil
-import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import torch
-from tqdm import tqdm
 from transformers import AutoTokenizer
 
-from ..causal import backbone, head
+from ..causal import layers
 from ..encoding import Encoder
 from ..errors import Errors, UniversalNERError
-from ..hardware import keep_freed_memory, pick_device, pick_dtype
+from ..extraction import Extractor
+from ..hardware import keep_freed_memory, pick_dtype
 from ..prompts import get_template
-from ..records import Conversation, read_json, sha256_json
+from ..records import Conversation, Query, read_json, sha256_json
+from ..registry import Answer
 from ..schemas import TrainSettings
 from ..student import MANIFEST, write_manifest
-from .examples import Batch, Row, collate, draw_queries, fit, plan_epoch
+from .checkpoint import Checkpoint
+from .examples import Batch, Row, collate, draw_queries, plan_epoch, split_rows
+from .journal import Journal, keep_journal
+from .loss import AnswerLoss
 from .model import causal_lm, load_model, save_weights
 from .optimizer import MasterAdamW
+from .processes import Processes
 
-CHECKPOINT = "checkpoint.pt"
+Score = Callable[[Sequence[Conversation], Sequence[Sequence[Answer]]], float]
+"""Takes conversations and an answer to each of their questions, gives an F1 in percent."""
+ANSWER_TOKENS = 128
+"""Longest answer asked for in an evaluation."""
 
 
 @dataclass
 class Progress:
-    """How far a run is, as a checkpoint keeps it."""
+    """How far a run is, as a checkpoint keeps it.
+
+    step, tokens, seconds: what was done; seconds are those of the updates.
+    loss (float): mean loss per learnt token of the last step.
+    evals (int): evaluations taken.
+    dev_loss, dev_f1 (float): of the last of them.
+    best_f1 (float), best_step (int): the best of them, the later one of two equals.
+    stale (int): evaluations since the best one.
+    resumed (int): how often the run was resumed.
+    """
 
     step: int = 0
     tokens: int = 0
     seconds: float = 0.0
     loss: float | None = None
+    evals: int = 0
+    dev_loss: float | None = None
+    dev_f1: float | None = None
+    best_f1: float | None = None
+    best_step: int = 0
+    stale: int = 0
     resumed: int = 0
 
 
+@dataclass
+class Unused:
+    """What of the conversations was not trained on as it is, in one epoch.
+
+    split_conversations (int): longer than the context, made into several rows.
+    dropped_questions (int): longer than the context with their passage alone.
+    skipped_conversations (int): those of which no question is left.
+    """
+
+    split_conversations: int = 0
+    dropped_questions: int = 0
+    skipped_conversations: int = 0
+
+
 class Trainer:
-    """Tunes a base on conversations.
+    """Tunes a base on conversations, in one process or in all that torchrun or accelerate started.
 
     base (Path): folder of the base student.
     train (Sequence[Conversation]): to learn from.
-    dev (Sequence[Conversation]): for the validation loss.
+    dev (Sequence[Conversation]): for the validation loss and F1.
     settings (TrainSettings): see schemas.py.
     work (Path): folder for the log and the checkpoint, kept while the run is unfinished.
+    device (str | None): as for `hardware.pick_device`.
+    score (Callable | None): scores the answers to the questions about dev; None takes no F1, and the last weights are
+        the best.
     RAISES (UniversalNERError): no conversation that can be trained on.
     """
 
@@ -64,37 +104,51 @@ class Trainer:
         settings: TrainSettings,
         work: Path,
         device: str | None = None,
+        score: Score | None = None,
     ):
         keep_freed_memory()
         self.settings = settings
         self.work = work
-        self.device = pick_device(device)
-        self.dtype = pick_dtype(settings.dtype, self.device)
+        self.score = score
+        self.processes = Processes(device)
+        self.device = self.processes.device
+        self.dtype = self.processes.agree(pick_dtype(settings.dtype, self.device))
         self.tokenizer = AutoTokenizer.from_pretrained(base)
         self.template = get_template(settings.template)
         self.encoder = Encoder(self.tokenizer, self.template)
-        self.model = load_model(
+        self._load(base)
+        self.base = read_json(base / MANIFEST)
+        own = int(self.model.config.max_position_embeddings)
+        self.context = min(own, settings.context or own)
+        self.steps = self._plan(train)
+        self.dev = self._draw_dev(dev[: settings.dev_conversations])
+        self.dev_rows = [row for c in self.dev for row in split_rows(self.encoder, c, c.queries, self.context)[0]]
+        self.progress = Progress()
+        data = [conversation.to_sharegpt() for conversation in (*train, *dev)]
+        run = [settings.model_dump(), self.base["files"], asdict(self.template), data, self.processes.count]
+        self.checkpoint = Checkpoint(work, self.processes, run=sha256_json(run))
+
+    def _load(self, base: Path) -> None:
+        settings = self.settings
+        self.load_model = partial(
+            load_model,
             base,
             method=settings.method,
-            dtype=self.dtype,
-            device=self.device,
+            dtype=self.dtype if self.processes.count == 1 else torch.float32,
             lora=settings.lora.model_dump(),
             frozen_layers=settings.frozen_layers,
             seed=settings.seed,
         )
+        device = self.device if self.processes.count == 1 else torch.device("cpu")
+        self.model = self.load_model(device=device, empty=not self.processes.first)
+        self.loss = AnswerLoss(self.model)
+        self.processes.shard(self.loss, layers(self.causal_lm), dtype=self.dtype)
         self.optimizer = MasterAdamW(
             self.model.parameters(),
             lr=settings.learning_rate,
             weight_decay=settings.weight_decay,
             max_grad_norm=settings.max_grad_norm,
         )
-        self.base = read_json(base / MANIFEST)
-        self.context = int(self.model.config.max_position_embeddings)
-        self.steps = self._plan(train)
-        self.dev = self._batches(dev[: settings.dev_conversations])
-        self.progress = Progress()
-        data = [conversation.to_sharegpt() for conversation in (*train, *dev)]
-        self.run_id = sha256_json([settings.model_dump(), self.base["files"], asdict(self.template), data])
 
     @property
     def causal_lm(self) -> Any:
@@ -108,96 +162,154 @@ class Trainer:
         for epoch in range(settings.epochs):
             rng = random.Random(f"{settings.seed}:{epoch}")
             drawn = [(c, draw_queries(c, most=settings.max_questions, rng=rng)) for c in train]
-            rows = [fit(self.encoder, c, queries, self.context) for c, queries in drawn]
-            usable = [row for row in rows if row is not None]
-            self.skipped = len(rows) - len(usable)
-            steps += plan_epoch(usable, batch_tokens=settings.batch_tokens, step_tokens=settings.step_tokens, rng=rng)
+            rows = self._make_rows(drawn)
+            steps += plan_epoch(rows, batch_tokens=settings.batch_tokens, step_tokens=settings.step_tokens, rng=rng)
         if not steps:
             empty = sum(not c.queries for c in train)
-            raise UniversalNERError(
-                Errors.U071.format(
-                    path="the training conversations",
-                    count=len(train),
-                    empty=empty,
-                    long=len(train) - empty,
-                    limit=self.context,
-                )
-            )
+            counts = {"count": len(train), "empty": empty, "long": len(train) - empty, "limit": self.context}
+            raise UniversalNERError(Errors.U071.format(path="the training conversations", **counts))
         return steps
 
-    def _batches(self, conversations: Sequence[Conversation]) -> list[Batch]:
+    def _make_rows(self, drawn: Iterable[tuple[Conversation, list[Query]]]) -> list[Row]:
+        self.unused = Unused()
+        rows: list[Row] = []
+        for conversation, queries in drawn:
+            found, left = split_rows(self.encoder, conversation, queries, self.context)
+            self.unused.split_conversations += len(found) > 1
+            self.unused.dropped_questions += len(left)
+            self.unused.skipped_conversations += not found
+            rows += found
+        return rows
+
+    def _draw_dev(self, conversations: Sequence[Conversation]) -> list[Conversation]:
+        """The conversations with the questions that are asked in every evaluation; those that are too long left out."""
         rng = random.Random(self.settings.seed)
-        drawn = [(c, draw_queries(c, most=self.settings.max_questions, rng=rng)) for c in conversations]
-        rows = [row for c, queries in drawn if (row := fit(self.encoder, c, queries, self.context))]
-        return [self._collate([row]) for row in rows]
+        drawn = []
+        for c in conversations:
+            queries = draw_queries(c, most=self.settings.dev_questions, rng=rng)
+            rows, left = split_rows(self.encoder, c, queries, self.context - ANSWER_TOKENS)
+            if rows:
+                kept = tuple(query for query in queries if query not in left)
+                drawn.append(Conversation(c.id, c.text, kept, c.dataset))
+        return drawn
 
     def run(self) -> dict[str, Any]:
-        """Train, from the checkpoint if there is one of this very run.
+        """Train, from the checkpoint if there is one of this very run. The best weights are in place afterwards.
 
-        RETURNS (dict): facts for the manifest: tokens, seconds, tokens per second, losses.
+        RETURNS (dict): facts for the manifest: tokens, seconds, tokens per second, losses, F1.
         RAISES (UniversalNERError): the loss is not finite.
         """
         self.work.mkdir(parents=True, exist_ok=True)
         self._resume()
         saved = time.monotonic()
-        started = saved - self.progress.seconds
-        evals = self._evals_due()
-        with self._open_log() as log, self._open_bar() as bar:
-            while self.share < 1:
-                tick = time.monotonic()
-                lr = self._learning_rate()
-                tokens, loss = self._step(self.steps[self.progress.step], lr)
-                self.progress.step += 1
-                self.progress.tokens += tokens
-                self.progress.loss = round(loss, 4)
-                self.progress.seconds = time.monotonic() - started
-                self._report(log, bar, lr=lr, rate=tokens / (time.monotonic() - tick))
-                if self.dev and evals < self._evals_due() and self.share < 1:
-                    evals = self._evals_due()
-                    self._log_dev_loss(log)
-                if time.monotonic() - saved > self.settings.save_minutes * 60:
+        with keep_journal(
+            self.work,
+            step=self.progress.step,
+            share=self.share,
+            speaks=self.processes.first,
+            report_to=self.settings.report_to,
+            model=self.causal_lm,
+        ) as journal:
+            while self.share < 1 and not self._stale:
+                self._advance(journal)
+                if self.dev and self.progress.evals < self._evals_due() and self.share < 1:
+                    self._evaluate(journal)
+                if self.processes.agree(time.monotonic() - saved) > self.settings.save_minutes * 60:
                     self._save_checkpoint()
                     saved = time.monotonic()
-            dev_loss = self._log_dev_loss(log) if self.dev else None
+            if self.dev and not self._stale:
+                self._evaluate(journal)
+        self._take_best()
+        return self._facts()
+
+    def _advance(self, journal: Journal) -> None:
+        """One step, and a row about it."""
+        progress = self.progress
+        start = time.monotonic()
+        lr = self._learning_rate()
+        tokens, loss = self._step(self.steps[progress.step], lr)
+        seconds = self.processes.agree(time.monotonic() - start)
+        progress.step += 1
+        progress.tokens += tokens
+        progress.seconds += seconds
+        progress.loss = round(loss, 4)
+        row = {"step": progress.step, "tokens": progress.tokens, "loss": progress.loss, "lr": lr}
+        rate = tokens / seconds
+        journal.add({**row, "tokens_per_s": round(rate, 1), "seconds": round(progress.seconds, 1)})
+        left = progress.seconds / self.share * max(0.0, 1 - self.share)
+        state = f"loss {loss:.3f}, {progress.tokens} tokens, {rate:.0f} tokens/s, about {left / 60:.1f} min left"
+        journal.show(self.share, state, step=progress.step)
+
+    def _facts(self) -> dict[str, Any]:
+        progress = self.progress
         return {
-            "steps": self.progress.step,
+            "steps": progress.step,
             "planned_steps": len(self.steps),
-            "tokens": self.progress.tokens,
-            "seconds": round(self.progress.seconds, 1),
-            "tokens_per_s": round(self.progress.tokens / max(self.progress.seconds, 1e-9), 1),
-            "loss": self.progress.loss,
-            "dev_loss": dev_loss,
-            "resumed": self.progress.resumed,
-            "skipped_conversations": self.skipped,
+            "tokens": progress.tokens,
+            "seconds": round(progress.seconds, 1),
+            "tokens_per_s": round(progress.tokens / max(progress.seconds, 1e-9), 1),
+            "processes": self.processes.count,
+            "loss": progress.loss,
+            "dev_loss": progress.dev_loss,
+            "dev_f1": progress.best_f1,
+            "best_step": progress.best_step if progress.best_f1 is not None else progress.step,
+            "resumed": progress.resumed,
+            **asdict(self.unused),
             "compute": str(self.dtype).removeprefix("torch."),
         }
 
     def save(self, folder: Path, facts: dict[str, Any]) -> dict[str, Any]:
         """Write the student: weights in bfloat16 safetensors, tokenizer, template, manifest. Replaces what was there.
 
-        RETURNS (dict): the manifest.
+        RETURNS (dict): the manifest; empty in all processes but the first.
         """
-        part = folder.with_name(f"{folder.name}.part")
-        shutil.rmtree(part, ignore_errors=True)
-        save_weights(self.model, part)
-        self.tokenizer.save_pretrained(part)
-        self.template.save(part)
-        base = {key: self.base.get(key) for key in ("name", "source")}
-        manifest = write_manifest(
-            part, {"base": base, "method": self.settings.method, "template": self.template.name, "training": facts}
-        )
-        shutil.rmtree(folder, ignore_errors=True)
-        part.replace(folder)
-        (self.work / CHECKPOINT).unlink(missing_ok=True)
+        model = self._whole_model()
+        manifest: dict[str, Any] = {}
+        if self.processes.first:
+            part = folder.with_name(f"{folder.name}.part")
+            shutil.rmtree(part, ignore_errors=True)
+            save_weights(model, part)
+            self.tokenizer.save_pretrained(part)
+            self.template.save(part)
+            base = {key: self.base.get(key) for key in ("name", "source")}
+            manifest = write_manifest(
+                part, {"base": base, "method": self.settings.method, "template": self.template.name, "training": facts}
+            )
+            shutil.rmtree(folder, ignore_errors=True)
+            part.replace(folder)
+        self.checkpoint.clear()
         return manifest
+
+    def _whole_model(self) -> Any:
+        """The model with all its weights; in other processes than the first, the parts that they hold."""
+        if self.processes.count == 1:
+            return self.model
+        weights = self.processes.whole(self.loss)
+        if not self.processes.first:
+            return self.model
+        loss = AnswerLoss(self.load_model(device=torch.device("cpu"), empty=False))
+        loss.load_state_dict(weights)
+        return loss.model
 
     @torch.no_grad()
     def dev_loss(self) -> float:
         """Mean loss per learnt token on the dev conversations."""
-        self.model.eval()
-        total = sum(float(self._loss(batch)) for batch in self.dev)
-        self.model.train()
-        return total / sum(len(batch.targets) for batch in self.dev)
+        self.loss.eval()
+        batches = [collate([row], self.tokenizer.pad_token_id, isolated=self._isolated) for row in self.dev_rows]
+        total = sum(weight * float(self._loss(batch)) for batch, weight in self.processes.share(batches))
+        self.loss.train()
+        return self.processes.sum(total) / sum(len(batch.targets) for batch in batches)
+
+    def dev_f1(self) -> float:
+        """F1 of the answers to the questions about the dev conversations, asked as the engine asks them."""
+        self.loss.eval()
+        extractor = Extractor(
+            self.causal_lm, self.encoder, batch_tokens=self.settings.batch_tokens, max_new_tokens=ANSWER_TOKENS
+        )
+        with self.processes.gathered(self.loss):
+            answers = extractor.extract([c.text for c in self.dev], [[q.type for q in c.queries] for c in self.dev])
+        self.loss.train()
+        return self.score(self.dev, answers)
 
     @property
     def share(self) -> float:
@@ -205,6 +317,15 @@ class Trainer:
         settings, progress = self.settings, self.progress
         tokens = progress.tokens / settings.max_tokens if settings.max_tokens else 0.0
         return max(progress.step / len(self.steps), tokens, progress.seconds / (60 * settings.max_minutes))
+
+    @property
+    def _stale(self) -> bool:
+        """Whether the F1 has not become better for so long that the run ends."""
+        return 0 < self.settings.patience <= self.progress.stale
+
+    @property
+    def _isolated(self) -> bool:
+        return self.settings.questions == "isolated"
 
     def _learning_rate(self) -> float:
         """Linear warm-up, then a cosine to zero over the share of the run that is done."""
@@ -214,96 +335,60 @@ class Trainer:
         return self.settings.learning_rate * 0.5 * (1 + math.cos(math.pi * (self.share - warmup) / (1 - warmup)))
 
     def _step(self, step: Sequence[Sequence[Row]], lr: float) -> tuple[int, float]:
-        """One optimiser step. RETURNS (tuple): tokens seen, mean loss per learnt token."""
+        """One optimiser step. RETURNS (tuple): tokens seen, mean loss per learnt token, of all processes."""
         learnt = sum(len(row.learnt) for rows in step for row in rows)
+        count, rank = self.processes.count, self.processes.rank
+        torch.manual_seed(self.settings.seed + self.progress.step * count + rank)  # a resumed run drops out the same
         total = 0.0
-        torch.manual_seed(self.settings.seed + self.progress.step)  # a resumed run drops out what it would have
-        for rows in step:
-            loss = self._loss(self._collate(rows))
+        for rows, weight in self.processes.share(step):
+            loss = self._loss(collate(rows, self.tokenizer.pad_token_id, isolated=self._isolated)) * weight
             loss.backward()
             total += float(loss.detach())
+        total = self.processes.sum(total)
         if not math.isfinite(total):
             ids = ", ".join(row.id for rows in step for row in rows)
             raise UniversalNERError(Errors.U070.format(loss=total, step=self.progress.step + 1, ids=ids))
         self.optimizer.set_lr(lr)
-        self.optimizer.step(1 / learnt)
+        self.optimizer.step(count / learnt)  # gradients of several processes come as their mean
         return sum(len(row.ids) for rows in step for row in rows), total / learnt
 
     def _loss(self, batch: Batch) -> torch.Tensor:
-        """Summed cross entropy of the learnt tokens."""
-        hidden = backbone(self.causal_lm)(
-            input_ids=batch.layout.ids.to(self.device),
-            position_ids=batch.layout.positions.to(self.device),
-            attention_mask=batch.layout.mask.to(self.device),
-            use_cache=False,
-        ).last_hidden_state
-        answers = hidden.flatten(0, 1)[batch.predict.to(self.device)]
-        logits = head(self.causal_lm)(answers).float()
-        return torch.nn.functional.cross_entropy(logits, batch.targets.to(self.device), reduction="sum")
-
-    def _collate(self, rows: Sequence[Row]) -> Batch:
-        return collate(rows, self.tokenizer.pad_token_id, isolated=self.settings.questions == "isolated")
+        batch = batch.to(self.device)
+        return self.loss(batch.layout, batch.predict, batch.targets)
 
     def _evals_due(self) -> int:
-        """How many of the validation losses within the run should have been taken by now."""
+        """How many of the evaluations within the run should have been taken by now."""
         return int(self.share * (self.settings.dev_evals + 1))
 
-    def _log_dev_loss(self, log: TextIO) -> float:
-        loss = round(self.dev_loss(), 4)
-        self._log(log, {"step": self.progress.step, "dev_loss": loss})
-        return loss
-
-    def _open_bar(self) -> tqdm:
-        return tqdm(total=1.0, initial=self.share, desc="train", disable=not sys.stderr.isatty(), bar_format=BAR)
-
-    def _report(self, log: TextIO, bar: tqdm, *, lr: float, rate: float) -> None:
-        """One step: a row in the log, and the bar, or now and then a line where there is no terminal."""
+    def _evaluate(self, journal: Journal) -> None:
+        """Take the validation loss and F1, and remember the weights if they are the best so far."""
         progress = self.progress
-        row = {"step": progress.step, "tokens": progress.tokens, "loss": progress.loss, "lr": lr}
-        self._log(log, {**row, "tokens_per_s": round(rate, 1), "seconds": round(progress.seconds, 1)})
-        bar.n = min(1.0, self.share)
-        bar.set_postfix_str(f"loss {progress.loss:.3f}, {rate:.0f} tokens/s")
-        if not sys.stderr.isatty() and progress.step % 10 == 1:
-            sys.stderr.write(self._line(progress.loss, rate) + "\n")
+        progress.evals = self._evals_due()
+        progress.dev_loss = round(self.dev_loss(), 4)
+        row = {"step": progress.step, "dev_loss": progress.dev_loss}
+        if self.score is not None:
+            progress.dev_f1 = row["dev_f1"] = round(self.dev_f1(), 2)
+            if progress.best_f1 is None or progress.dev_f1 >= progress.best_f1:
+                progress.best_f1, progress.best_step, progress.stale = progress.dev_f1, progress.step, 0
+                if self.share < 1:
+                    self.checkpoint.save_best(self.optimizer.weights_state())
+            else:
+                progress.stale += 1
+        journal.add(row)
 
-    def _line(self, loss: float, rate: float) -> str:
-        done = max(self.share, 1e-9)
-        left = self.progress.seconds / done * (1 - done)
-        return (
-            f"train: step {self.progress.step} of {len(self.steps)}, {self.progress.tokens} tokens, loss {loss:.3f}, "
-            f"{rate:.0f} tokens/s, about {left / 60:.1f} min left"
-        )
-
-    def _log(self, log: TextIO, row: dict[str, Any]) -> None:
-        log.write(json.dumps(row) + "\n")
-        log.flush()
-
-    def _open_log(self) -> TextIO:
-        """The run's log, without what was logged after the checkpoint."""
-        path = self.work / "log.jsonl"
-        kept = []
-        if self.progress.step and path.is_file():
-            rows = [json.loads(line) for line in path.read_text(encoding="utf8").splitlines() if line.endswith("}")]
-            kept = [json.dumps(row) + "\n" for row in rows if row["step"] <= self.progress.step]
-        path.write_text("".join(kept), encoding="utf8")
-        return path.open("a", encoding="utf8")
+    def _take_best(self) -> None:
+        """Put back the weights with the best F1, where they are not those of the last step."""
+        if self.progress.best_f1 is not None and self.progress.best_step < self.progress.step:
+            self.optimizer.load_weights(self.checkpoint.load_best(self.device))
 
     def _save_checkpoint(self) -> None:
-        part = self.work / f"{CHECKPOINT}.part"
-        state = {"run": self.run_id, "progress": asdict(self.progress), "optimizer": self.optimizer.state_dict()}
-        torch.save(state, part)
-        part.replace(self.work / CHECKPOINT)
+        state = {"progress": asdict(self.progress), "optimizer": self.optimizer.state_dict()}
+        self.checkpoint.save(self.progress.step, state)
 
     def _resume(self) -> None:
-        path = self.work / CHECKPOINT
-        if not path.is_file():
-            return
-        state = torch.load(path, map_location=self.device, weights_only=True)
-        if state["run"] != self.run_id:
+        state = self.checkpoint.load(self.device)
+        if state is None:
             return
         self.progress = Progress(**state["progress"])
         self.progress.resumed += 1
         self.optimizer.load_state_dict(state["optimizer"])
-
-
-BAR = "{desc}: {percentage:3.0f}%|{bar}| {elapsed}<{remaining}{postfix}"

@@ -8,7 +8,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from spacy_universalner.encoding import Encoder
 from spacy_universalner.prompts import PLAIN_V1
 from spacy_universalner.records import Conversation, Query
-from spacy_universalner.training.examples import Row, collate, draw_queries, fit, make_row, plan_epoch
+from spacy_universalner.training.examples import Row, collate, draw_queries, make_row, plan_epoch, split_rows
 
 from ..conftest import CONVERSATIONS
 
@@ -71,18 +71,43 @@ def test_questions_are_drawn_in_a_new_order_each_time():
     assert len(draw_queries(conversation, most=3, rng=rng)) == 3
 
 
-def test_fit_drops_whole_questions_from_the_end(encoder):
-    conversation = CONVERSATIONS[0]
-    rows = [make_row(encoder, conversation, conversation.queries[:count]) for count in (1, 2, 3)]
-    lengths = [len(row.ids) for row in rows]
-    assert fit(encoder, conversation, conversation.queries, lengths[2]) == rows[2]
-    assert fit(encoder, conversation, conversation.queries, lengths[2] - 1) == rows[1]
-    assert fit(encoder, conversation, conversation.queries, lengths[1] - 1) == rows[0]
-    assert fit(encoder, conversation, conversation.queries, lengths[0] - 1) is None
+LONG = Conversation(
+    "long", "Ada met Grace.", tuple(Query(f"type {i} of {'x' * i}", ("Ada",) * (i % 2)) for i in range(9))
+)
 
 
-def test_nothing_fits_without_questions(encoder):
-    assert fit(encoder, CONVERSATIONS[0], (), 10_000) is None
+@pytest.mark.parametrize("questions", [1, 2, 3, 4, 9])
+def test_a_long_conversation_becomes_rows_that_hold_all_its_questions(encoder, questions):
+    longest = len(make_row(encoder, LONG, LONG.queries[:questions]).ids)
+    rows, left = split_rows(encoder, LONG, LONG.queries, longest)
+    assert left == ([] if questions > 1 else list(LONG.queries[1:]))
+    assert [len(row.ids) <= longest for row in rows] == [True] * len(rows)
+    passage = encoder.passage(LONG.text)
+    assert all(list(row.ids[: row.starts[0]]) == passage for row in rows)
+    asked = [row.ids[start:end] for row in rows for start, end in pairwise((*row.starts, len(row.ids)))]
+    whole = make_row(encoder, LONG, [query for query in LONG.queries if query not in left])
+    assert asked == [whole.ids[start:end] for start, end in pairwise((*whole.starts, len(whole.ids)))]
+
+
+def test_rows_are_as_few_as_can_be(encoder):
+    whole = make_row(encoder, LONG, LONG.queries)
+    assert split_rows(encoder, LONG, LONG.queries, len(whole.ids)) == ([whole], [])
+    assert len(split_rows(encoder, LONG, LONG.queries, len(whole.ids) - 1)[0]) == 2
+
+
+def test_a_question_too_long_is_given_back_and_the_others_are_kept(encoder):
+    queries = (Query("city", ()), Query("x " * 200, ()), Query("date", ()))
+    rows, left = split_rows(encoder, LONG, queries, 120)
+    assert left == [queries[1]]
+    assert sum(len(row.starts) for row in rows) == 2
+
+
+def test_a_passage_too_long_makes_no_row(encoder):
+    assert split_rows(encoder, LONG, LONG.queries, 10) == ([], list(LONG.queries))
+
+
+def test_no_question_makes_no_row(encoder):
+    assert split_rows(encoder, CONVERSATIONS[0], (), 10_000) == ([], [])
 
 
 # An epoch

@@ -10,7 +10,7 @@ from spacy_universalner.engines.transformers import TransformersEngine
 from spacy_universalner.errors import UniversalNERError
 from spacy_universalner.records import Conversation, Query
 from spacy_universalner.student import check_manifest
-from spacy_universalner.training.trainer import CHECKPOINT, Trainer
+from spacy_universalner.training.trainer import Trainer
 
 from ..conftest import CONVERSATIONS, make_settings
 
@@ -278,7 +278,7 @@ def test_saving_replaces_the_student_and_ends_the_run(make_trainer, tmp_path):
     (student / "old").touch()
     trainer = make_trainer(save_minutes=EACH_STEP)
     facts = trainer.run()
-    assert (trainer.work / CHECKPOINT).is_file()
+    assert [path.name for path in trainer.work.glob("checkpoint*")] == [f"checkpoint.{STEPS}.0.pt"]
     trainer.save(student, facts)
     assert not (student / "old").exists()
     assert sorted(path.name for path in trainer.work.iterdir()) == ["log.jsonl"]
