@@ -15,7 +15,7 @@ PROJECT = load_project_config(ROOT)
 COMMANDS = {command["name"]: command for command in PROJECT["commands"]}
 ALL = ["fetch", "sample", "annotate", "filter", "convert", "train", "assemble", "evaluate", "package", "report"]
 RELEASED = ["fetch", "import", "train", "assemble", "evaluate", "package"]
-BESIDE = ["import", "export"]
+BESIDE = ["ablate", "import", "export"]
 # A workflow, how it is run, and the files its user brings.
 WORKFLOWS = {
     "all": (ALL, {}, set()),
