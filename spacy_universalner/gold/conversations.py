@@ -77,7 +77,7 @@ def describe(source: Source, split: Split) -> dict[str, Any]:
         "files": files,
         "sha256": sha256_json(files),
         "types": list(source.examples[0].types),
-        "sentences": len(source.examples),
+        "sentences": source.sentences,
         "set_aside": {**source.set_aside, "repeated sentences": len(source.examples) - len(texts)},
         "train": count(split.train),
         "dev": count(split.dev),

@@ -1,7 +1,7 @@
 """Data sets to learn from: the benchmark's train splits and files of the user's own, read into passages."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,13 +19,15 @@ class Source:
     name (str): what questions about it call it.
     license (str): as its publishers state it.
     files (Mapping): its files by the names they are known by.
-    examples (list): its sentences, each at most a passage long.
+    sentences (int): how many were read.
+    examples (list): the same, those longer than a passage in pieces.
     set_aside (Counter): counts of what could not be used.
     """
 
     name: str
     license: str
     files: Mapping[str, Path]
+    sentences: int
     examples: list[Example]
     set_aside: Counter[str]
 
@@ -105,7 +107,7 @@ def _make_source(
     name: str,
     license: str,
     files: Mapping[str, Path],
-    examples: Iterable[Example],
+    examples: Sequence[Example],
     set_aside: Counter[str],
     max_tokens: int,
 ) -> Source:
@@ -117,4 +119,4 @@ def _make_source(
         passages += parts
         counts["sentences without visible text"] += not parts
         counts["entities across a cut"] += len(example.spans) - sum(len(part.spans) for part in parts)
-    return Source(name, license, files, passages, +counts)
+    return Source(name, license, files, len(examples), passages, +counts)
