@@ -10,7 +10,7 @@ from typing import Any
 
 from .errors import Errors, UniversalNERError
 from .prompts import TEMPLATE_FILE
-from .records import read_json, sha256_file, write_json
+from .records import read_json, sha256_file, sha256_json, write_json
 
 MANIFEST = "manifest.json"
 VARIABLE = "SPACY_UNIVERSALNER_STUDENT"
@@ -53,6 +53,19 @@ def check_manifest(folder: Path, required: tuple[str, ...] = REQUIRED) -> dict[s
         if got != expected:
             raise UniversalNERError(Errors.U005.format(path=folder / name, got=got, expected=expected))
     return manifest
+
+
+def trace_base(manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """What a student's manifest tells of what it was tuned from.
+
+    manifest (Mapping): of a base, or of a student that is tuned further: then its base, and which student it was.
+    RETURNS (dict): name and source of the base; under "student", template and files' hash of that student.
+    """
+    base = manifest.get("base", manifest)
+    facts = {key: base.get(key) for key in ("name", "source")}
+    if "base" in manifest:
+        facts["student"] = {"template": manifest.get("template"), "sha256": sha256_json(manifest["files"])}
+    return facts
 
 
 def copy_student(source: Path, target: Path) -> None:

@@ -26,7 +26,7 @@ from ..prompts import get_template
 from ..records import Conversation, Query, read_json, sha256_json
 from ..registry import Answer
 from ..schemas import TrainSettings
-from ..student import MANIFEST, write_manifest
+from ..student import MANIFEST, trace_base, write_manifest
 from .checkpoint import Checkpoint
 from .examples import Batch, Row, collate, draw_queries, plan_epoch, split_rows
 from .journal import Journal, keep_journal
@@ -271,7 +271,7 @@ class Trainer:
             save_weights(model, part)
             self.tokenizer.save_pretrained(part)
             self.template.save(part)
-            base = {key: self.base.get(key) for key in ("name", "source")}
+            base = trace_base(self.base)
             manifest = write_manifest(
                 part, {"base": base, "method": self.settings.method, "template": self.template.name, "training": facts}
             )
