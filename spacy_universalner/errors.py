@@ -38,6 +38,14 @@ class Errors(metaclass=_Coded):
     # prompts and templates
     U020 = "Unknown template {name!r}, expected one of: {known}. Update spacy-universalner or name another template."
     U021 = "{path} describes template {name!r} with other text than this version of spacy-universalner renders."
+    U150 = (
+        "The data set {name!r} is named, but the student was tuned with template {template}, which never told it one. "
+        "Leave dataset empty in the engine's config, or use a student tuned with dataset.v1."
+    )
+    U151 = (
+        "The name of a data set {name!r} is not usable: {reason}. Expected one line of visible text, like 'conllpp', "
+        "or nothing."
+    )
     # teacher
     U030 = (
         "No recorded reply for the messages that end in {end!r} (key {key}…) among the {count} replies of {path}. Only "
