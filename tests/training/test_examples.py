@@ -69,11 +69,11 @@ def test_all_types_in_one_question_are_one_exchange(tiny_base):
     assert encoder.decode([row.ids[i] for i in row.learnt]) == ALL_IN_ONE_V1.answer(queries)
 
 
-def test_fit_drops_types_of_one_question(tiny_base):
+def test_types_of_one_question_are_divided_among_rows(tiny_base):
     encoder = Encoder(AutoTokenizer.from_pretrained(tiny_base), ALL_IN_ONE_V1)
     queries = CONVERSATIONS[0].queries
-    rows = [make_row(encoder, CONVERSATIONS[0], queries[:count]) for count in (2, 3)]
-    assert fit(encoder, CONVERSATIONS[0], queries, len(rows[1].ids) - 1) == rows[0]
+    whole, *parts = (make_row(encoder, CONVERSATIONS[0], part) for part in (queries, queries[:2], queries[2:]))
+    assert split_rows(encoder, CONVERSATIONS[0], queries, len(whole.ids) - 1) == (parts, [])
 
 
 @pytest.mark.parametrize("name", TEMPLATES)
