@@ -107,6 +107,9 @@ class TrainSettings(Settings):
     max_grad_norm: float = Field(gt=0, title="Gradient clipping")
     step_tokens: PositiveInt = Field(title="Tokens per optimiser step")
     batch_tokens: PositiveInt = Field(title="Tokens per forward and backward pass, padding included")
+    checkpoint_activations: bool = Field(
+        title="Layers are computed again for the backward pass: less memory, a third more time"
+    )
     max_questions: int = Field(ge=0, title="Questions drawn from a conversation each time it is seen, 0 for all")
     dtype: Literal["auto", "float32", "bfloat16"] = Field(
         title="Compute type; auto takes the faster one of this machine"

@@ -40,6 +40,7 @@ SETTINGS = {
     "max_grad_norm": 1.0,
     "step_tokens": 1,
     "batch_tokens": 1,
+    "checkpoint_activations": False,
     "max_questions": 0,
     "dtype": "float32",
     "context": 0,

@@ -16,9 +16,10 @@ LAYERS = (
     {"errors", "records", "about", "stage", "progress", "distributed"},
     {"registry", "schemas", "prompts", "parsing", "align", "chunking", "encoding", "student", "base", "gold"},
     {"corpus", "teacher"},
+    {"provenance", "card"},
     {"hardware", "layout", "causal", "decoding", "extraction", "training", "engines"},
     {"component", "assemble"},
-    {"evaluation", "report", "card"},
+    {"evaluation", "report"},
     {"ablation"},
 )
 LAYER = {name: number for number, names in enumerate(LAYERS) for name in names}

@@ -19,6 +19,7 @@ def load_model(
     lora: Mapping[str, Any],
     frozen_layers: int,
     seed: int,
+    checkpoint_activations: bool = False,
     empty: bool = False,
 ) -> Any:
     """The base, ready to be trained.
@@ -30,6 +31,7 @@ def load_model(
     lora (Mapping): r, alpha and dropout of the adapters.
     frozen_layers (int): lowest layers to leave as they are, with the embeddings below them.
     seed (int): of the adapters' first weights.
+    checkpoint_activations (bool): keep only what goes into each layer, and compute the rest again when it is needed.
     empty (bool): leave the weights unset, to be filled in from elsewhere; untouched memory costs nothing.
     RETURNS (PreTrainedModel or PeftModel): in training mode.
     """
@@ -43,6 +45,8 @@ def load_model(
     if method == "lora":
         model = _add_adapters(model, lora)
     _freeze(causal_lm(model), frozen_layers)
+    if checkpoint_activations:
+        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
     return model.train()
 
 
