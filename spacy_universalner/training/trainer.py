@@ -18,6 +18,7 @@ import torch
 from transformers import AutoTokenizer
 
 from ..causal import layers
+from ..choices import context_of
 from ..encoding import Encoder
 from ..errors import Errors, UniversalNERError
 from ..extraction import Extractor
@@ -118,7 +119,7 @@ class Trainer:
         self.encoder = Encoder(self.tokenizer, self.template)
         self._load(base)
         self.base = read_json(base / MANIFEST)
-        own = int(self.model.config.max_position_embeddings)
+        own = context_of(self.model.config)[0]
         self.context = min(own, settings.context or own)
         self.steps = self._plan(train)
         self.dev = self._draw_dev(dev[: settings.dev_conversations])
