@@ -32,7 +32,7 @@ def main(
             raise UniversalNERError(Errors.U004.format(path=train, kind="conversation", hint="Run convert first."))
         work = student.parent
         trainer = Trainer(
-            fetch_base(),
+            fetch_base(settings.base),
             conversations,
             list(read_conversations(dev)),
             settings=settings,

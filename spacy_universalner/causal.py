@@ -35,7 +35,8 @@ def open_adapted(base: Path, adapter: Path, *, dtype: torch.dtype, device: torch
     try:
         from peft import PeftModel
     except ImportError as err:
-        raise UniversalNERError(Errors.U164.format(path=adapter, reason="peft, which reads them, is missing")) from err
+        reason = "peft, which reads them, is not installed (`pip install 'spacy-universalner[adapter]'`)"
+        raise UniversalNERError(Errors.U164.format(path=adapter, name=base.name, reason=reason)) from err
     return PeftModel.from_pretrained(open_model(base, dtype=dtype, device=device), adapter).merge_and_unload().eval()
 
 

@@ -145,7 +145,10 @@ class Errors(metaclass=_Coded):
         "QLoRA is not possible here: {reason}. Install bitsandbytes in a version for this machine (`pip install "
         "'spacy-universalner[qlora]'`), use another device, or set method to lora in [train]."
     )
-    U164 = "The student in {path} is adapters, which need their base: {reason}."
+    U164 = (
+        "The student in {path} is adapters, which cannot be used without their base {name}: {reason}. Students saved "
+        "with save = merged need no base."
+    )
     # training
     U070 = (
         "The loss is {loss} at step {step} (conversations {ids}). Lower the learning rate or look at these "

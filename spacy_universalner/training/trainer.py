@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from transformers import AutoTokenizer
 
+from ..base import describe_base
 from ..causal import layers
 from ..choices import context_of
 from ..encoding import Encoder
@@ -32,7 +33,7 @@ from .checkpoint import Checkpoint
 from .examples import Batch, Row, collate, draw_queries, plan_epoch, split_rows
 from .journal import Journal, keep_journal
 from .loss import AnswerLoss
-from .model import causal_lm, load_model, save_weights
+from .model import causal_lm, check_qlora, load_model, save_weights
 from .optimizer import MasterAdamW
 from .processes import Processes
 
@@ -117,6 +118,7 @@ class Trainer:
         self.tokenizer = AutoTokenizer.from_pretrained(base)
         self.template = get_template(settings.template)
         self.encoder = Encoder(self.tokenizer, self.template)
+        self.folder = base
         self._load(base)
         self.base = read_json(base / MANIFEST)
         own = context_of(self.model.config)[0]
@@ -131,6 +133,8 @@ class Trainer:
 
     def _load(self, base: Path) -> None:
         settings = self.settings
+        if settings.method == "qlora":
+            check_qlora(self.device, processes=self.processes.count)
         self.load_model = partial(
             load_model,
             base,
@@ -139,6 +143,7 @@ class Trainer:
             lora=settings.lora.model_dump(),
             frozen_layers=settings.frozen_layers,
             seed=settings.seed,
+            checkpoint_activations=settings.checkpoint_activations,
         )
         device = self.device if self.processes.count == 1 else torch.device("cpu")
         self.model = self.load_model(device=device, empty=not self.processes.first)
@@ -269,10 +274,17 @@ class Trainer:
         if self.processes.first:
             part = folder.with_name(f"{folder.name}.part")
             shutil.rmtree(part, ignore_errors=True)
-            save_weights(model, part)
+            save_weights(
+                model,
+                part,
+                base=self.folder,
+                name=self.base["name"],
+                method=self.settings.method,
+                save=self.settings.save,
+            )
             self.tokenizer.save_pretrained(part)
             self.template.save(part)
-            base = {key: self.base.get(key) for key in ("name", "source")}
+            base = describe_base(self.base)
             manifest = write_manifest(
                 part, {"base": base, "method": self.settings.method, "template": self.template.name, "training": facts}
             )
