@@ -34,7 +34,7 @@ def main(
         conversations = list(read_conversations(train))
         if not conversations:
             raise UniversalNERError(Errors.U004.format(path=train, kind="conversation", hint="Run convert first."))
-        work, base = student.parent, fetch_base()
+        work, base = student.parent, fetch_base(settings.base)
         check_run(
             read_json(base / "config.json"),
             settings.model_dump(),

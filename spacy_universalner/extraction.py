@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from .choices import context_of
 from .decoding import ROOM, decode, prefill
 from .encoding import Encoder
 from .errors import Errors, UniversalNERError
@@ -54,7 +55,7 @@ class Extractor:
         self.encoder = encoder
         self.batch_tokens = batch_tokens
         self.max_new_tokens = max_new_tokens
-        self.context = int(model.config.max_position_embeddings)
+        self.context = context_of(model.config)[0]
         answer = encoder.exchange("person", ())
         self.empty = answer.ids[answer.answer_start : -1]
         """Ids of the empty list."""

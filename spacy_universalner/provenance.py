@@ -9,7 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from .base import SMOLLM2
+from .base import SMOLLM2, describe_base
 from .corpus.conversations import Tally
 from .corpus.origin import NOT_STATED, ORIGIN
 from .records import read_conversations, read_json, sha256_file
@@ -17,8 +17,8 @@ from .records import read_conversations, read_json, sha256_file
 PACKAGES = ("spacy", "spacy-llm", "torch", "transformers", "peft", "weasel", "datasets", "spacy-universalner")
 BASES = {SMOLLM2.name: (SMOLLM2.hub, "apache-2.0")}
 """Bases whose repository and licence are known here, by name."""
-LOCAL = "local folder"
-"""How the source of a base begins that anyone may have put there, under whatever name."""
+LOCAL, HUB = "local folder", "hub, "
+"""How the source of a base begins that anyone may have put there, under whatever name; and of one from the hub."""
 OPENAI = re.compile(r"(chat)?gpt-(?!oss)|o\d(-|$)|text-davinci|davinci")
 SEE_CARD = "see the base's own card"
 NOT_KNOWN = "not known"
@@ -45,13 +45,13 @@ def describe_training(
     }
 
 
-def describe_base(manifest: Mapping[str, Any]) -> dict[str, Any]:
+def describe_start(manifest: Mapping[str, Any]) -> dict[str, Any]:
     """What a manifest says of what was tuned: a base, or a student of which all that it was made of is kept."""
-    told = manifest.get("base", manifest)
-    base = {"name": told.get("name"), "source": told.get("source"), "files": manifest.get("files", {})}
-    if "base" in manifest:
-        base["student"] = {key: manifest.get(key) for key in ("method", "template", "settings", "data")}
-    return base
+    if "base" not in manifest:
+        return describe_base(manifest)
+    named = {key: manifest["base"].get(key) for key in ("name", "source")}
+    made = {key: manifest.get(key) for key in ("method", "template", "settings", "data")}
+    return {**describe_base({**manifest, **named}), "student": made}
 
 
 def describe_data(train: Sequence[Path], dev: Path) -> dict[str, Any]:
@@ -104,10 +104,11 @@ def _base_license(manifest: Mapping[str, Any]) -> dict[str, str]:
 
 
 def find_base(base: Mapping[str, Any]) -> tuple[str, str] | None:
-    """The repository and the licence of a base that is known here; a local folder may hold anything."""
-    if str(base.get("source") or "").startswith(LOCAL):
-        return None
-    return BASES.get(base.get("name") or "")
+    """The repository of a base and its licence, as far as they are known; a local folder may hold anything."""
+    name, source = base.get("name") or "", base.get("source") or ""
+    if name in BASES and not source.startswith(LOCAL):
+        return BASES[name]
+    return (name, SEE_CARD) if source.startswith(HUB) else None
 
 
 def _origin_licenses(origin: Mapping[str, Any] | None) -> list[dict[str, str]]:

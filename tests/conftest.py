@@ -27,7 +27,9 @@ CONVERSATIONS = (
     Conversation("d", "Grace saw Oslo and Bonn.", (Query("person", ("Grace",)), Query("city", ("Oslo", "Bonn")))),
 )
 SETTINGS = {
+    "base": "SmolLM2-135M-Instruct",
     "method": "full",
+    "save": "merged",
     "template": "plain.v1",
     "questions": "isolated",
     "frozen_layers": 0,
@@ -40,7 +42,6 @@ SETTINGS = {
     "max_grad_norm": 1.0,
     "step_tokens": 1,
     "batch_tokens": 1,
-    "checkpoint_activations": False,
     "max_questions": 0,
     "dtype": "float32",
     "context": 0,
@@ -49,6 +50,7 @@ SETTINGS = {
     "dev_evals": 0,
     "patience": 0,
     "report_to": [],
+    "checkpoint_activations": False,
     "save_minutes": 60,
     "seed": 0,
     "lora": {"r": 4, "alpha": 8, "dropout": 0.0},

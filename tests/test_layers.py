@@ -14,7 +14,20 @@ import spacy_universalner
 PACKAGE = Path(spacy_universalner.__file__).parent
 LAYERS = (
     {"errors", "records", "about", "stage", "progress", "distributed"},
-    {"registry", "schemas", "prompts", "parsing", "align", "chunking", "encoding", "student", "base", "gold"},
+    {
+        "registry",
+        "schemas",
+        "prompts",
+        "parsing",
+        "align",
+        "chunking",
+        "encoding",
+        "student",
+        "base",
+        "choices",
+        "hub",
+        "gold",
+    },
     {"corpus", "teacher"},
     {"provenance", "card"},
     {"hardware", "layout", "causal", "decoding", "extraction", "training", "engines"},

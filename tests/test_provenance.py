@@ -3,8 +3,8 @@ import pytest
 from spacy_universalner import provenance
 from spacy_universalner.provenance import (
     choose_license,
-    describe_base,
     describe_data,
+    describe_start,
     describe_training,
     find_base,
     list_licenses,
@@ -92,16 +92,20 @@ def test_licences_are_inherited(base, origins, terms, license):
 def test_a_base_in_a_folder_of_ones_own_may_be_anything():
     assert find_base(SMOL) == ("HuggingFaceTB/SmolLM2-135M-Instruct", "apache-2.0")
     assert find_base({**SMOL, "source": "local folder x"}) is None
+    assert find_base(OTHER) == ("some/base", "see the base's own card")
     assert find_base({}) is None
 
 
-def test_a_base_is_told_with_its_files():
-    assert describe_base(SMOL) == SMOL
+def test_a_base_is_told_with_its_weights():
+    weights = {"model.safetensors": "a" * 64}
+    told = {"name": SMOL["name"], "source": SMOL["source"], "weights": weights}
+    assert describe_start({**SMOL, "files": {**SMOL["files"], **weights}}) == told
 
 
 def test_a_student_that_is_tuned_again_keeps_what_it_was_made_of():
-    again = describe_base({**STUDENT, "files": {"a": "b"}, "data": {"origins": [EMBEDDED]}})
-    assert (again["name"], again["files"]) == (SMOL["name"], {"a": "b"})
+    weights = {"model.safetensors": "a" * 64}
+    again = describe_start({**STUDENT, "files": weights, "data": {"origins": [EMBEDDED]}})
+    assert (again["name"], again["weights"]) == (SMOL["name"], weights)
     assert again["student"]["data"] == {"origins": [EMBEDDED]}
 
 

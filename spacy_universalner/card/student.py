@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from ..corpus.origin import NOT_STATED
-from ..provenance import NOT_KNOWN, choose_license, describe_base, find_base, list_licenses
+from ..provenance import NOT_KNOWN, choose_license, find_base, list_licenses
 from ..records import atomic_write, read_json
 from ..student import write_manifest
 from .markdown import render
@@ -52,7 +52,7 @@ def render_student_card(
     zero_shot (Mapping | None): its scores on the zero-shot sets.
     RETURNS (str): Markdown with a YAML header.
     """
-    base = describe_base(manifest)
+    base = manifest.get("base") or {}
     data = manifest.get("data") or {}
     licenses = list_terms(manifest)
     known = find_base(base)
@@ -60,12 +60,12 @@ def render_student_card(
     return render(
         "student_card.md.jinja",
         name=_name(manifest, pipeline),
-        base=base["name"] or NOT_KNOWN,
-        source=base["source"] or NOT_KNOWN,
+        base=base.get("name") or NOT_KNOWN,
+        source=base.get("source") or NOT_KNOWN,
         hub=known[0] if known else None,
         method=manifest.get("method") or NOT_KNOWN,
         template=manifest.get("template") or NOT_KNOWN,
-        student=(manifest.get("base") or {}).get("student"),
+        student=base.get("student"),
         pipeline=pipeline,
         license=choose_license(licenses),
         licenses=licenses,
@@ -91,15 +91,16 @@ def list_terms(manifest: Mapping[str, Any]) -> list[dict[str, str]]:
 
 def describe_pipeline(manifest: Mapping[str, Any]) -> dict[str, Any]:
     """What spaCy's own meta.json says of the student in a pipeline: description, license, sources."""
-    base, licenses = describe_base(manifest), list_terms(manifest)
+    base, licenses = manifest.get("base") or {}, list_terms(manifest)
     known = find_base(base)
     sources = [{"name": entry["of"], "license": entry["license"]} for entry in licenses]
     for source in sources:
         if known and source["name"] == f"base {base['name']}":
             source["url"] = HUB + known[0]
     license = choose_license(licenses)
+    tuned = base.get("name") or "a language model"
     return {
-        "description": f"Open named entity recognition: {base['name'] or 'a language model'}, asked for types by name",
+        "description": f"Open named entity recognition: {tuned}, asked for types by name",
         "license": license if license != "other" else f"other: see Licences in {CARD}",
         "sources": sources,
     }
@@ -108,7 +109,7 @@ def describe_pipeline(manifest: Mapping[str, Any]) -> dict[str, Any]:
 def _name(manifest: Mapping[str, Any], pipeline: Mapping[str, Any] | None) -> str:
     if pipeline:
         return f"{pipeline['lang']}_{pipeline['name']}"
-    return f"{describe_base(manifest)['name'] or 'student'}, tuned for open named entity recognition"
+    return f"{(manifest.get('base') or {}).get('name') or 'student'}, tuned for open named entity recognition"
 
 
 def _stated(data: Mapping[str, Any], key: str) -> list[str]:

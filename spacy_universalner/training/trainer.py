@@ -19,12 +19,13 @@ from transformers import AutoTokenizer
 
 from ..card.student import write_student
 from ..causal import layers
+from ..choices import context_of
 from ..encoding import Encoder
 from ..errors import Errors, UniversalNERError
 from ..extraction import Extractor
 from ..hardware import keep_freed_memory, pick_dtype
 from ..prompts import get_template
-from ..provenance import describe_base
+from ..provenance import describe_start
 from ..records import Conversation, Query, read_json, sha256_json
 from ..registry import Answer
 from ..schemas import TrainSettings
@@ -33,7 +34,7 @@ from .checkpoint import Checkpoint
 from .examples import Batch, Row, collate, draw_queries, plan_epoch, split_rows
 from .journal import Journal, keep_journal
 from .loss import AnswerLoss
-from .model import causal_lm, load_model, save_weights
+from .model import causal_lm, check_qlora, load_model, save_weights
 from .optimizer import MasterAdamW
 from .processes import Processes
 
@@ -118,9 +119,10 @@ class Trainer:
         self.tokenizer = AutoTokenizer.from_pretrained(base)
         self.template = get_template(settings.template)
         self.encoder = Encoder(self.tokenizer, self.template)
+        self.folder = base
         self._load(base)
         self.base = read_json(base / MANIFEST)
-        own = int(self.model.config.max_position_embeddings)
+        own = context_of(self.model.config)[0]
         self.context = min(own, settings.context or own)
         self.steps = self._plan(train)
         self.dev = self._draw_dev(dev[: settings.dev_conversations])
@@ -132,6 +134,8 @@ class Trainer:
 
     def _load(self, base: Path) -> None:
         settings = self.settings
+        if settings.method == "qlora":
+            check_qlora(self.device, processes=self.processes.count)
         self.load_model = partial(
             load_model,
             base,
@@ -274,10 +278,17 @@ class Trainer:
         if self.processes.first:
             part = folder.with_name(f"{folder.name}.part")
             shutil.rmtree(part, ignore_errors=True)
-            save_weights(model, part)
+            save_weights(
+                model,
+                part,
+                base=self.folder,
+                name=self.base["name"],
+                method=self.settings.method,
+                save=self.settings.save,
+            )
             self.tokenizer.save_pretrained(part)
             self.template.save(part)
-            told = {"base": describe_base(self.base), "method": self.settings.method, "template": self.template.name}
+            told = {"base": describe_start(self.base), "method": self.settings.method, "template": self.template.name}
             manifest = write_student(part, {**told, "training": facts, **(made or {})})
             shutil.rmtree(folder, ignore_errors=True)
             part.replace(folder)

