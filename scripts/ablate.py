@@ -50,7 +50,7 @@ def main(
         found = run_study(
             arms,
             held_out,
-            base=fetch_base(),
+            base=fetch_base(training.base),
             work=work,
             dev_examples=dev_examples(held_out[: settings.dev_limit or None]),
             sets=load_sets(zero_shot_sets(), data, limit=settings.limit, seed=settings.seed),

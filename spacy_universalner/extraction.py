@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from .choices import context_of
 from .decoding import decode, prefill
 from .encoding import Encoder
 from .errors import Errors, UniversalNERError
@@ -62,7 +63,7 @@ class Extractor:
         self.template = encoder.template
         self.batch_tokens = batch_tokens
         self.max_new_tokens = max_new_tokens
-        self.context = int(model.config.max_position_embeddings)
+        self.context = context_of(model.config)[0]
         vocabulary = encoder.tokenizer.get_vocab().items()
         self.marks = frozenset(i for piece, i in vocabulary if any(mark in piece for mark in '"]}'))
         """Ids of the tokens that may end a mention, a list or an object."""

@@ -16,7 +16,7 @@ EVERY = 30.0
 
 @contextmanager
 def show_progress(
-    total: int | None, name: str | None, *, every: float = EVERY, note: Callable[[], str] = str
+    total: int | None, name: str | None, *, every: float = EVERY, note: Callable[[], str] = str, unit: str = " texts"
 ) -> Iterator[Callable[[int], object]]:
     """Show progress on stderr, with rate and time left.
 
@@ -24,12 +24,13 @@ def show_progress(
     name (str): what to call it; None shows nothing.
     every (float): seconds between two lines where stderr is no terminal.
     note (Callable): gives what else to show, such as the cost so far.
+    unit (str): what is counted; bytes ("B") are shown in thousands, millions and so on.
     YIELDS (Callable): call it with how much was done since the last call.
     """
     if name is None:
         yield lambda count: None
     elif sys.stderr.isatty():
-        with tqdm(total=total, desc=name, unit=" texts") as bar:
+        with tqdm(total=total, desc=name, unit=unit, unit_scale=unit == "B") as bar:
 
             def advance(count: int) -> None:
                 bar.set_postfix_str(note(), refresh=False)
@@ -37,7 +38,7 @@ def show_progress(
 
             yield advance
     else:
-        lines = _Lines(total, name, every, note)
+        lines = _Lines(total, name, every, note, unit)
         yield lines
         if total is None:
             lines.write()
@@ -52,8 +53,8 @@ def track(items: Iterable[T], name: str | None) -> Iterator[T]:
 
 
 class _Lines:
-    def __init__(self, total: int | None, name: str, every: float, note: Callable[[], str]) -> None:
-        self.total, self.name, self.every, self.note = total, name, every, note
+    def __init__(self, total: int | None, name: str, every: float, note: Callable[[], str], unit: str) -> None:
+        self.total, self.name, self.every, self.note, self.unit = total, name, every, note, unit
         self.done = 0
         self.start = self.shown = time.monotonic()
 
@@ -71,5 +72,11 @@ class _Lines:
         form = "{desc}: {n_fmt}/{total_fmt} [{elapsed}<{remaining}, {rate_fmt}{postfix}]"
         if self.total is None:
             form = "{desc}: {n_fmt} [{elapsed}, {rate_fmt}{postfix}]"
-        meter = {"prefix": self.name, "unit": " texts", "bar_format": form, "postfix": self.note()}
+        meter = {
+            "prefix": self.name,
+            "unit": self.unit,
+            "unit_scale": self.unit == "B",
+            "bar_format": form,
+            "postfix": self.note(),
+        }
         return tqdm.format_meter(self.done, self.total, elapsed, **meter)

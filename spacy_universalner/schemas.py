@@ -94,7 +94,13 @@ class LoraSettings(Settings):
 
 
 class TrainSettings(Settings):
-    method: Literal["full", "lora"] = Field(title="All weights, or adapters on every linear layer, merged at the end")
+    base: str = Field(title="SmolLM2-135M-Instruct, a repository of the hub (owner/name) or a folder")
+    method: Literal["full", "lora", "qlora"] = Field(
+        title="All weights; adapters on every linear layer; or these on a base in 4 bits (needs bitsandbytes)"
+    )
+    save: Literal["merged", "adapter"] = Field(
+        title="A student that needs no other files, or adapters alone, which need the base in the cache"
+    )
     template: str = Field(title="Conversation template, see prompts.py")
     questions: Literal["isolated", "multi-turn"] = Field(
         title="Each question sees the passage and itself, as inference asks it; or all before it, as the authors train"
@@ -119,9 +125,20 @@ class TrainSettings(Settings):
     dev_evals: int = Field(ge=0, title="How often they are asked before the end")
     patience: int = Field(ge=0, title="Evaluations without a better F1 after which the run stops, 0 for never")
     report_to: list[str] = Field(title="Experiment trackers, as transformers names them (tensorboard, wandb, ...)")
+    checkpoint_activations: bool = Field(
+        title="Compute activations again in the backward pass: a third more time, far less memory"
+    )
     save_minutes: float = Field(gt=0, title="Minutes between checkpoints")
     seed: int = Field(title="Seed of everything random")
     lora: LoraSettings
+
+    @field_validator("save")
+    @classmethod
+    def check_save(cls, value: str, info: ValidationInfo) -> str:
+        """Where all weights are trained there are no adapters to save."""
+        if value == "adapter" and info.data.get("method") == "full":
+            raise ValueError("method full trains all weights and has no adapters: use merged, or method lora or qlora")
+        return value
 
 
 class GoldSettings(Settings):

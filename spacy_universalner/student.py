@@ -2,7 +2,7 @@
 
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.metadata import entry_points
 from importlib.util import find_spec
 from pathlib import Path
@@ -10,11 +10,15 @@ from typing import Any
 
 from .errors import Errors, UniversalNERError
 from .prompts import TEMPLATE_FILE
-from .records import read_json, sha256_file, sha256_json, write_json
+from .records import read_json, sha256_file, write_json
 
 MANIFEST = "manifest.json"
 VARIABLE = "SPACY_UNIVERSALNER_STUDENT"
-REQUIRED = ("config.json", "model.safetensors", "tokenizer.json", TEMPLATE_FILE)
+WEIGHTS = "model.safetensors"
+INDEX = "model.safetensors.index.json"
+ADAPTER = "adapter_model.safetensors"
+ADAPTER_CONFIG = "adapter_config.json"
+REQUIRED = ("config.json", WEIGHTS, "tokenizer.json", TEMPLATE_FILE)
 
 
 def write_manifest(folder: Path, facts: Mapping[str, Any]) -> dict[str, Any]:
@@ -33,21 +37,18 @@ def write_manifest(folder: Path, facts: Mapping[str, Any]) -> dict[str, Any]:
 def check_manifest(folder: Path, required: tuple[str, ...] = REQUIRED) -> dict[str, Any]:
     """Verify every file of a student against its manifest.
 
+    required (tuple): files it must have; weights may be in shards, or be adapters to a base.
     RAISES (UniversalNERError): no such directory or manifest, a file missing, a sha256 that differs.
     """
     if not (folder / MANIFEST).is_file():
         reason = f"it has no {MANIFEST}" if folder.is_dir() else "there is no such directory"
-        raise UniversalNERError(
-            Errors.U051.format(path=folder, reason=reason, expected=", ".join((MANIFEST, *required)))
-        )
+        raise _no_student(folder, reason, required)
     manifest = read_json(folder / MANIFEST)
     files = manifest.get("files", {})
+    required = _required(folder, files, required)
     missing = [name for name in {*files, *required} if not (folder / name).is_file() or name not in files]
     if missing:
-        reason = f"{', '.join(sorted(missing))} missing or not in the manifest"
-        raise UniversalNERError(
-            Errors.U051.format(path=folder, reason=reason, expected=", ".join((MANIFEST, *required)))
-        )
+        raise _no_student(folder, f"{', '.join(sorted(missing))} missing or not in the manifest", required)
     for name, expected in files.items():
         got = sha256_file(folder / name)
         if got != expected:
@@ -55,17 +56,45 @@ def check_manifest(folder: Path, required: tuple[str, ...] = REQUIRED) -> dict[s
     return manifest
 
 
-def trace_base(manifest: Mapping[str, Any]) -> dict[str, Any]:
-    """What a student's manifest tells of what it was tuned from.
+def _no_student(folder: Path, reason: str, required: Sequence[str]) -> UniversalNERError:
+    return UniversalNERError(Errors.U051.format(path=folder, reason=reason, expected=", ".join((MANIFEST, *required))))
 
-    manifest (Mapping): of a base, or of a student that is tuned further: then its base, and which student it was.
-    RETURNS (dict): name and source of the base; under "student", template and files' hash of that student.
-    """
-    base = manifest.get("base", manifest)
-    facts = {key: base.get(key) for key in ("name", "source")}
-    if "base" in manifest:
-        facts["student"] = {"template": manifest.get("template"), "sha256": sha256_json(manifest["files"])}
-    return facts
+
+def _required(folder: Path, files: Mapping[str, str], required: tuple[str, ...]) -> tuple[str, ...]:
+    """The files required, in the form in which this student has its weights."""
+    if WEIGHTS not in required or WEIGHTS in files:
+        return required
+    others = tuple(name for name in required if name != WEIGHTS)
+    if INDEX in files and (folder / INDEX).is_file():
+        return (*others, INDEX, *read_shards(folder / INDEX))
+    if ADAPTER in files:
+        return (*(name for name in others if name != "config.json"), ADAPTER, ADAPTER_CONFIG)
+    return required
+
+
+def read_shards(index: Path) -> list[str]:
+    """The files that an index of weights in shards names. RAISES (UniversalNERError): it is no such index."""
+    try:
+        names = sorted(set(read_json(index)["weight_map"].values()))
+    except (KeyError, AttributeError, TypeError) as err:
+        raise UniversalNERError(Errors.U161.format(name=index, reason=f"no map of weights to files ({err!r})")) from err
+    if odd := [name for name in names if Path(name).name != name or not name.endswith(".safetensors")]:
+        raise UniversalNERError(Errors.U161.format(name=index, reason=f"it names {', '.join(odd)}"))
+    return names
+
+
+def is_adapter(manifest: Mapping[str, Any]) -> bool:
+    """Whether a student is adapters, without the weights of their base."""
+    return ADAPTER in manifest["files"] and not weights_of(manifest)
+
+
+def weights_of(manifest: Mapping[str, Any]) -> dict[str, str]:
+    """The sha256 of each file of weights in a manifest, adapters aside: they tell one base from another."""
+    return {
+        name: sha256
+        for name, sha256 in manifest.get("files", {}).items()
+        if name.endswith(".safetensors") and name != ADAPTER
+    }
 
 
 def copy_student(source: Path, target: Path) -> None:

@@ -28,7 +28,9 @@ CONVERSATIONS = (
     Conversation("d", "Grace saw Oslo and Bonn.", (Query("person", ("Grace",)), Query("city", ("Oslo", "Bonn")))),
 )
 SETTINGS = {
+    "base": "SmolLM2-135M-Instruct",
     "method": "full",
+    "save": "merged",
     "template": "plain.v1",
     "questions": "isolated",
     "frozen_layers": 0,
@@ -49,6 +51,7 @@ SETTINGS = {
     "dev_evals": 0,
     "patience": 0,
     "report_to": [],
+    "checkpoint_activations": False,
     "save_minutes": 60,
     "seed": 0,
     "lora": {"r": 4, "alpha": 8, "dropout": 0.0},

@@ -14,12 +14,26 @@ import spacy_universalner
 PACKAGE = Path(spacy_universalner.__file__).parent
 LAYERS = (
     {"errors", "records", "about", "stage", "progress", "distributed"},
-    {"registry", "schemas", "prompts", "parsing", "align", "chunking", "encoding", "student", "base", "gold"},
+    {
+        "registry",
+        "schemas",
+        "prompts",
+        "parsing",
+        "align",
+        "chunking",
+        "encoding",
+        "student",
+        "base",
+        "choices",
+        "hub",
+        "gold",
+    },
     {"corpus", "teacher"},
+    {"provenance", "card"},
     {"hardware", "layout", "causal", "decoding", "extraction", "training", "engines"},
     {"component", "assemble"},
-    {"evaluation", "report", "card"},
-    {"ablation"},
+    {"evaluation", "report"},
+    {"ablation", "tuning"},
 )
 LAYER = {name: number for number, names in enumerate(LAYERS) for name in names}
 HEAVY = ("torch", "transformers", "peft", "vllm", "ray", "openai")
@@ -97,6 +111,7 @@ def test_modules_import_without_heavy_libraries():
             "hardware",
             "layout",
             "ablation",
+            "tuning",
             "causal",
             "decoding",
             "extraction",

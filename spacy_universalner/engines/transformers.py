@@ -3,14 +3,16 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoTokenizer
 
+from ..base import find_base
+from ..causal import open_adapted, open_model
 from ..encoding import Encoder
 from ..extraction import Extractor
 from ..hardware import pick_device, pick_dtype
 from ..prompts import load_template
 from ..registry import Answer
-from ..student import check_manifest, copy_student, find_student
+from ..student import check_manifest, copy_student, find_student, is_adapter
 
 
 class TransformersEngine:
@@ -64,10 +66,12 @@ class TransformersEngine:
         return self.extractor.extract(passages, types, [self.dataset] * len(passages))
 
     def _load(self, folder: Path) -> Extractor:
-        check_manifest(folder)
+        manifest = check_manifest(folder)
         device = pick_device(self.device)
-        model = AutoModelForCausalLM.from_pretrained(folder, dtype=pick_dtype(self.dtype, device), use_safetensors=True)
+        kind = {"dtype": pick_dtype(self.dtype, device), "device": device}
+        if is_adapter(manifest):
+            model = open_adapted(find_base(manifest["base"], folder), folder, **kind)
+        else:
+            model = open_model(folder, **kind)
         encoder = Encoder(AutoTokenizer.from_pretrained(folder), load_template(folder))
-        return Extractor(
-            model.to(device).eval(), encoder, batch_tokens=self.batch_tokens, max_new_tokens=self.max_new_tokens
-        )
+        return Extractor(model, encoder, batch_tokens=self.batch_tokens, max_new_tokens=self.max_new_tokens)

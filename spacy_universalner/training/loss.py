@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from ..causal import backbone, head
+from ..causal import logits_at
 from ..layout import Layout
 from .model import causal_lm
 
@@ -25,9 +25,5 @@ class AnswerLoss(nn.Module):
 
     def forward(self, layout: Layout, predict: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         """See Batch for the arguments. RETURNS (Tensor): a scalar in float32."""
-        model = causal_lm(self.model)
-        hidden = backbone(model)(
-            input_ids=layout.ids, position_ids=layout.positions, attention_mask=layout.mask, use_cache=False
-        ).last_hidden_state
-        logits = head(model)(hidden.flatten(0, 1)[predict]).float()
-        return nn.functional.cross_entropy(logits, targets, reduction="sum")
+        logits = logits_at(causal_lm(self.model), predict, ids=layout.ids, positions=layout.positions, mask=layout.mask)
+        return nn.functional.cross_entropy(logits.float(), targets, reduction="sum")

@@ -1,13 +1,16 @@
 """The model that is trained: a base as it is, or with adapters, and what is saved of it."""
 
+import shutil
 from collections.abc import Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from ..causal import layers
+from ..causal import check_model, layers, open_adapted, open_model
+from ..errors import Errors, UniversalNERError
 
 
 def load_model(
@@ -19,30 +22,37 @@ def load_model(
     lora: Mapping[str, Any],
     frozen_layers: int,
     seed: int,
+    checkpoint_activations: bool = False,
     empty: bool = False,
 ) -> Any:
     """The base, ready to be trained.
 
     base (Path): folder of the base student.
-    method (str): "full" trains the weights, "lora" adapters beside them.
-    dtype (dtype): of the weights.
+    method (str): "full" trains the weights, "lora" adapters beside them, "qlora" these beside weights in 4 bits.
+    dtype (dtype): of the weights, or of what weights in 4 bits are computed in.
     device (device): where they go.
     lora (Mapping): r, alpha and dropout of the adapters.
     frozen_layers (int): lowest layers to leave as they are, with the embeddings below them.
     seed (int): of the adapters' first weights.
+    checkpoint_activations (bool): compute each layer again in the backward pass, and keep only what goes into it.
     empty (bool): leave the weights unset, to be filled in from elsewhere; untouched memory costs nothing.
     RETURNS (PreTrainedModel or PeftModel): in training mode.
+    RAISES (UniversalNERError): an architecture that cannot be trained here; no QLoRA on this device.
     """
     torch.manual_seed(seed)
     if empty:
         with torch.device("meta"):
             model = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(base), dtype=dtype)
         model.to_empty(device=device).tie_weights()
+    elif method == "qlora":
+        model = _open_quantized(base, dtype=dtype, device=device)
     else:
-        model = AutoModelForCausalLM.from_pretrained(base, dtype=dtype, use_safetensors=True).to(device)
-    if method == "lora":
+        model = open_model(base, dtype=dtype, device=device)
+    if method != "full":
         model = _add_adapters(model, lora)
     _freeze(causal_lm(model), frozen_layers)
+    if checkpoint_activations:
+        causal_lm(model).gradient_checkpointing_enable({"use_reentrant": False})
     return model.train()
 
 
@@ -51,10 +61,54 @@ def causal_lm(model: Any) -> Any:
     return model.get_base_model() if hasattr(model, "get_base_model") else model
 
 
-def save_weights(model: Any, folder: Path) -> None:
-    """Write what was trained in bfloat16 safetensors, adapters merged into the weights. The model is spent."""
-    merged = model.merge_and_unload() if hasattr(model, "merge_and_unload") else model
-    merged.to(torch.bfloat16).save_pretrained(folder)
+def save_weights(model: Any, folder: Path, *, base: Path, name: str, method: str, save: str) -> None:
+    """Write what was trained as safetensors: the whole model in bfloat16, or its adapters. The model is spent.
+
+    base (Path): folder of the base.
+    name (str): what the base is called.
+    method, save (str): as in TrainSettings.
+    """
+    if method == "full":
+        model.to(torch.bfloat16).save_pretrained(folder)
+    elif save == "adapter":
+        _save_adapter(model, folder, name)
+    elif method == "lora":
+        model.merge_and_unload().to(torch.bfloat16).save_pretrained(folder)
+    else:
+        _merge_unquantized(model, folder, base=base, name=name)
+
+
+def check_qlora(device: torch.device, *, processes: int) -> None:
+    """Whether a model can be trained in 4 bits here. RAISES (UniversalNERError): it cannot."""
+    if processes > 1:
+        raise UniversalNERError(Errors.U163.format(reason=f"the base would be divided among {processes} processes"))
+    if missing := [name for name in ("bitsandbytes", "accelerate") if not find_spec(name)]:
+        raise UniversalNERError(Errors.U163.format(reason=f"{', '.join(missing)} not installed"))
+    try:
+        from bitsandbytes.functional import dequantize_4bit, quantize_4bit
+
+        dequantize_4bit(*quantize_4bit(torch.ones(64, 64, device=device), quant_type="nf4", compress_statistics=True))
+    except Exception as err:  # a library built for other hardware fails in many ways
+        reason = f"bitsandbytes cannot quantise on {device} ({type(err).__name__}: {err})"
+        raise UniversalNERError(Errors.U163.format(reason=reason)) from err
+
+
+def _open_quantized(base: Path, *, dtype: torch.dtype, device: torch.device) -> Any:
+    """A base in 4 bits as in QLoRA: NF4, its scales quantised as well; head and embeddings stay as they are."""
+    from transformers import BitsAndBytesConfig
+
+    bits = BitsAndBytesConfig(
+        load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=dtype
+    )
+    model = AutoModelForCausalLM.from_pretrained(
+        base, dtype=dtype, use_safetensors=True, quantization_config=bits, device_map={"": device}
+    )
+    for part in model.modules():
+        if hasattr(part, "support_avx512bf16_for_cpu"):
+            # Else an evaluation on such a CPU packs the weights for good, in a form that passes no gradient on.
+            part.support_avx512bf16_for_cpu = False
+    check_model(model.eval())
+    return model
 
 
 def _add_adapters(model: Any, lora: Mapping[str, Any]) -> Any:
@@ -68,6 +122,23 @@ def _add_adapters(model: Any, lora: Mapping[str, Any]) -> Any:
         task_type="CAUSAL_LM",
     )
     return get_peft_model(model, config)
+
+
+def _save_adapter(model: Any, folder: Path, name: str) -> None:
+    """Adapters in the form of peft, which name their base, not a folder of this machine."""
+    for config in model.peft_config.values():
+        config.base_model_name_or_path = name
+    model.save_pretrained(folder, save_embedding_layers=False)
+    (folder / "README.md").unlink(missing_ok=True)  # peft's, with blanks to fill in
+
+
+def _merge_unquantized(model: Any, folder: Path, *, base: Path, name: str) -> None:
+    """Add adapters to the weights as they were before they were rounded to 4 bits."""
+    adapter = folder.with_name(f"{folder.name}.adapter")
+    _save_adapter(model, adapter, name)
+    whole = open_adapted(base, adapter, dtype=torch.bfloat16, device=torch.device("cpu"))
+    whole.save_pretrained(folder)
+    shutil.rmtree(adapter)
 
 
 def _freeze(model: Any, count: int) -> None:

@@ -8,7 +8,7 @@ import math
 import random
 import shutil
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -17,21 +17,24 @@ from typing import Any
 import torch
 from transformers import AutoTokenizer
 
+from ..card.student import write_student
 from ..causal import layers
+from ..choices import context_of
 from ..encoding import Encoder
 from ..errors import Errors, UniversalNERError
 from ..extraction import Extractor
 from ..hardware import keep_freed_memory, pick_dtype
 from ..prompts import get_template
+from ..provenance import describe_start
 from ..records import Conversation, Query, read_json, sha256_json
 from ..registry import Answer
 from ..schemas import TrainSettings
-from ..student import MANIFEST, trace_base, write_manifest
+from ..student import MANIFEST
 from .checkpoint import Checkpoint
 from .examples import Batch, Row, collate, draw_queries, plan_epoch, split_rows
 from .journal import Journal, keep_journal
 from .loss import AnswerLoss
-from .model import causal_lm, load_model, save_weights
+from .model import causal_lm, check_qlora, load_model, save_weights
 from .optimizer import MasterAdamW
 from .processes import Processes
 
@@ -116,9 +119,10 @@ class Trainer:
         self.tokenizer = AutoTokenizer.from_pretrained(base)
         self.template = get_template(settings.template)
         self.encoder = Encoder(self.tokenizer, self.template)
+        self.folder = base
         self._load(base)
         self.base = read_json(base / MANIFEST)
-        own = int(self.model.config.max_position_embeddings)
+        own = context_of(self.model.config)[0]
         self.context = min(own, settings.context or own)
         self.steps = self._plan(train)
         self.dev = self._draw_dev(dev[: settings.dev_conversations])
@@ -130,6 +134,8 @@ class Trainer:
 
     def _load(self, base: Path) -> None:
         settings = self.settings
+        if settings.method == "qlora":
+            check_qlora(self.device, processes=self.processes.count)
         self.load_model = partial(
             load_model,
             base,
@@ -138,6 +144,7 @@ class Trainer:
             lora=settings.lora.model_dump(),
             frozen_layers=settings.frozen_layers,
             seed=settings.seed,
+            checkpoint_activations=settings.checkpoint_activations,
         )
         device = self.device if self.processes.count == 1 else torch.device("cpu")
         self.model = self.load_model(device=device, empty=not self.processes.first)
@@ -258,9 +265,12 @@ class Trainer:
             "compute": str(self.dtype).removeprefix("torch."),
         }
 
-    def save(self, folder: Path, facts: dict[str, Any]) -> dict[str, Any]:
-        """Write the student: weights in bfloat16 safetensors, tokenizer, template, manifest. Replaces what was there.
+    def save(self, folder: Path, facts: dict[str, Any], made: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """Write the student: weights in bfloat16 safetensors, tokenizer, template, card, manifest. Replaces what was
+        there.
 
+        facts (dict): what `run` returned.
+        made (Mapping | None): what else the manifest is to say, see `provenance.describe_training`.
         RETURNS (dict): the manifest; empty in all processes but the first.
         """
         model = self._whole_model()
@@ -268,16 +278,22 @@ class Trainer:
         if self.processes.first:
             part = folder.with_name(f"{folder.name}.part")
             shutil.rmtree(part, ignore_errors=True)
-            save_weights(model, part)
+            save_weights(
+                model,
+                part,
+                base=self.folder,
+                name=self.base["name"],
+                method=self.settings.method,
+                save=self.settings.save,
+            )
             self.tokenizer.save_pretrained(part)
             self.template.save(part)
-            base = trace_base(self.base)
-            manifest = write_manifest(
-                part, {"base": base, "method": self.settings.method, "template": self.template.name, "training": facts}
-            )
+            told = {"base": describe_start(self.base), "method": self.settings.method, "template": self.template.name}
+            manifest = write_student(part, {**told, "training": facts, **(made or {})})
             shutil.rmtree(folder, ignore_errors=True)
             part.replace(folder)
         self.checkpoint.clear()
+        self.processes.gather(None)  # none goes on before the student is there
         return manifest
 
     def _whole_model(self) -> Any:
