@@ -98,7 +98,7 @@ def test_the_loss_is_that_of_the_plain_model(kind, encoder):
 
 def plain_loss(model, encoder, text, query):
     """The loss of one answer to one question, with the whole model and nothing beside it."""
-    exchange = encoder.exchange(query.type, query.mentions)
+    exchange = encoder.exchange([query])
     ids = [*encoder.passage(text), *exchange.ids]
     learnt = len(exchange.ids) - exchange.answer_start
     with torch.no_grad():
@@ -112,7 +112,13 @@ def test_answers_are_those_of_the_plain_model(kind, encoder, monkeypatch):
     texts, types = [c.text for c in CONVERSATIONS[:2]], [["person", "city"], ["date", "person"]]
     got = []
     extractor = Extractor(model, encoder, batch_tokens=4096, max_new_tokens=6)
-    monkeypatch.setattr(extractor, "_read", lambda ids: got.append(list(ids)))
+    answer = extractor._answer
+
+    def keep(batch):
+        answer(batch)
+        got.extend(list(ids) for group in batch for ids in group.answers)
+
+    monkeypatch.setattr(extractor, "_answer", keep)
     monkeypatch.setattr(extractor, "_ended", lambda ids: False)
     extractor.extract(texts, types)
     asked = sorted(zip(texts, types, strict=True), key=lambda pair: -len(encoder.passage(pair[0])))
@@ -123,7 +129,7 @@ def test_answers_are_those_of_the_plain_model(kind, encoder, monkeypatch):
 @torch.no_grad()
 def plain_answer(model, encoder, text, name):
     """Six tokens, greedily, with the whole model anew for each."""
-    ids = [*encoder.passage(text), *encoder.ask(name)]
+    ids = [*encoder.passage(text), *encoder.ask((name,))]
     for _ in range(6):
         ids.append(int(model(input_ids=torch.tensor([ids])).logits[0, -1].argmax()))
     return ids[-6:]
