@@ -20,6 +20,7 @@ def main(
     with stage("assemble", outputs=[pipeline / "meta.json"]) as facts:
         nlp = assemble(config, student, name=name, version=version)
         nlp.to_disk(pipeline)
+        facts["student"] = str(student)
         facts["labels"] = ", ".join(nlp.get_pipe("universal_ner").labels)
 
 

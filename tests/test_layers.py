@@ -109,6 +109,7 @@ def test_modules_import_without_heavy_libraries():
         for name in (
             "hardware",
             "layout",
+            "ablation",
             "causal",
             "decoding",
             "extraction",

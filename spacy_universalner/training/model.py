@@ -11,6 +11,7 @@ from transformers import AutoConfig, AutoModelForCausalLM
 
 from ..causal import check_model, layers, open_adapted, open_model
 from ..errors import Errors, UniversalNERError
+from ..student import is_adapter, trace_base
 
 
 def load_model(
@@ -76,6 +77,17 @@ def save_weights(model: Any, folder: Path, *, base: Path, name: str, method: str
         model.merge_and_unload().to(torch.bfloat16).save_pretrained(folder)
     else:
         _merge_unquantized(model, folder, base=base, name=name)
+
+
+def check_start(manifest: Mapping[str, Any], *, save: str) -> None:
+    """Whether a base, or a student that is tuned further, can be started from. RAISES (UniversalNERError): it cannot."""
+    name = trace_base(manifest)["name"]
+    if is_adapter(manifest):
+        reason = "the student to go on from is adapters without weights; tune it with save = merged"
+        raise UniversalNERError(Errors.U161.format(name=name, reason=reason))
+    if save == "adapter" and "base" in manifest:
+        reason = "adapters to a student could not find it again; tune on with save = merged"
+        raise UniversalNERError(Errors.U161.format(name=name, reason=reason))
 
 
 def check_qlora(device: torch.device, *, processes: int) -> None:

@@ -17,7 +17,6 @@ from typing import Any
 import torch
 from transformers import AutoTokenizer
 
-from ..base import describe_base
 from ..causal import layers
 from ..choices import context_of
 from ..encoding import Encoder
@@ -28,12 +27,12 @@ from ..prompts import get_template
 from ..records import Conversation, Query, read_json, sha256_json
 from ..registry import Answer
 from ..schemas import TrainSettings
-from ..student import MANIFEST, write_manifest
+from ..student import MANIFEST, trace_base, write_manifest
 from .checkpoint import Checkpoint
 from .examples import Batch, Row, collate, draw_queries, plan_epoch, split_rows
 from .journal import Journal, keep_journal
 from .loss import AnswerLoss
-from .model import causal_lm, check_qlora, load_model, save_weights
+from .model import causal_lm, check_qlora, check_start, load_model, save_weights
 from .optimizer import MasterAdamW
 from .processes import Processes
 
@@ -118,9 +117,9 @@ class Trainer:
         self.tokenizer = AutoTokenizer.from_pretrained(base)
         self.template = get_template(settings.template)
         self.encoder = Encoder(self.tokenizer, self.template)
-        self.folder = base
+        self.folder, self.base = base, read_json(base / MANIFEST)
+        check_start(self.base, save=settings.save)
         self._load(base)
-        self.base = read_json(base / MANIFEST)
         own = context_of(self.model.config)[0]
         self.context = min(own, settings.context or own)
         self.steps = self._plan(train)
@@ -278,13 +277,13 @@ class Trainer:
                 model,
                 part,
                 base=self.folder,
-                name=self.base["name"],
+                name=trace_base(self.base)["name"],
                 method=self.settings.method,
                 save=self.settings.save,
             )
             self.tokenizer.save_pretrained(part)
             self.template.save(part)
-            base = describe_base(self.base)
+            base = trace_base(self.base)
             manifest = write_manifest(
                 part, {"base": base, "method": self.settings.method, "template": self.template.name, "training": facts}
             )
@@ -320,7 +319,8 @@ class Trainer:
             self.causal_lm, self.encoder, batch_tokens=self.settings.batch_tokens, max_new_tokens=ANSWER_TOKENS
         )
         with self.processes.gathered(self.loss):
-            answers = extractor.extract([c.text for c in self.dev], [[q.type for q in c.queries] for c in self.dev])
+            types = [[query.type for query in c.queries] for c in self.dev]
+            answers = extractor.extract([c.text for c in self.dev], types, [c.dataset for c in self.dev])
         self.loss.train()
         return self.score(self.dev, answers)
 

@@ -83,8 +83,8 @@ def test_the_saved_students_are_the_same(runs, case):
 
 @pytest.mark.slow
 def test_two_processes_learn_something(runs):
-    losses = [row["loss"] for row in read_log(runs / "2" / "dev loss and F1") if "loss" in row]
-    assert losses[-1] < 0.5 * losses[0]
+    losses = [row["loss"] for row in read_log(runs / "2" / "unbroken") if "loss" in row]
+    assert losses[-1] < 0.6 * losses[0]
 
 
 @pytest.mark.slow
