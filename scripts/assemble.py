@@ -6,7 +6,10 @@ from typing import Annotated
 from typer import Option
 
 from spacy_universalner.assemble import assemble
+from spacy_universalner.card.student import render_student_card, write_card
+from spacy_universalner.records import read_json
 from spacy_universalner.stage import run, stage
+from spacy_universalner.student import MANIFEST
 
 
 def main(
@@ -21,6 +24,7 @@ def main(
         nlp = assemble(config, student, name=name, version=version)
         nlp.to_disk(pipeline)
         facts["student"] = str(student)
+        write_card(pipeline, render_student_card(read_json(student / MANIFEST), pipeline=nlp.meta))
         facts["labels"] = ", ".join(nlp.get_pipe("universal_ner").labels)
 
 

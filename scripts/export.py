@@ -5,17 +5,10 @@ from typing import Annotated
 
 from typer import Option
 
-from spacy_universalner.card import check_same_run, choose_terms, render_card
-from spacy_universalner.corpus.released import describe, know_embedded, trace, write_released
-from spacy_universalner.records import (
-    Passage,
-    Reply,
-    atomic_write,
-    read_conversations,
-    read_json,
-    read_records,
-    read_rows,
-)
+from spacy_universalner.card.dataset import check_same_run, choose_terms, render_card
+from spacy_universalner.corpus.origin import read_embedded, trace_part
+from spacy_universalner.corpus.released import describe, write_released
+from spacy_universalner.records import atomic_write, read_conversations, read_json
 from spacy_universalner.stage import run, stage
 
 
@@ -32,9 +25,8 @@ def main(
     sources = {part: corpus / f"{part}.jsonl" for part in files}
     card = export / "README.md"
     with stage("export", outputs=[*files.values(), card]) as facts:
-        recorded = ((row["passage_id"], row["reply"]) for _, row in read_rows(assets / "replies.jsonl"))
-        own = know_embedded(read_records(assets / "passages.jsonl", Passage), recorded)
-        source = trace(read_records(corpus / "replies.jsonl", Reply), own)
+        own = read_embedded(assets)
+        source = trace_part(corpus / "replies.jsonl", own=own)
         parts = {part: describe(read_conversations(path), own) for part, path in sources.items()}
         filtered = read_json(corpus / "filter_report.json")
         check_same_run(parts, source, filtered)

@@ -5,13 +5,11 @@ from typing import Annotated
 
 from typer import Option
 
-from spacy_universalner.evaluation.metrics import score_answers
-from spacy_universalner.records import read_conversations
 from spacy_universalner.schemas import load_settings
 from spacy_universalner.stage import run, stage
 from spacy_universalner.student import MANIFEST
-from spacy_universalner.training.start import Setting, find_start, gather
-from spacy_universalner.training.trainer import Trainer
+from spacy_universalner.training.start import Setting, find_start
+from spacy_universalner.tuning import tune
 
 
 def main(
@@ -26,25 +24,15 @@ def main(
     device: Annotated[
         str, Option(envvar="SPACY_UNIVERSALNER_DEVICE", help="cpu, cuda, mps; empty: what there is")
     ] = "",
+    ignore_memory: Annotated[bool, Option("--ignore-memory", help="Go on where memory seems not to suffice")] = False,
 ) -> None:
     """Train, or go on where a killed run stopped; `weasel run assemble . --vars.trained STUDENT` then takes it."""
     settings = load_settings(config, "train")
     with stage("train-sup", outputs=[student / MANIFEST]) as facts:
         start = find_start(setting, distilled, base=settings.base)
-        conversations = gather(setting, train, distilled)
-        held_out = list(read_conversations(dev))
-        trainer = Trainer(
-            start,
-            conversations,
-            held_out,
-            settings=settings,
-            work=student.parent,
-            device=device,
-            score=score_answers,
-        )
-        training = {"setting": setting.value, **trainer.run()}
-        trainer.save(student, training)
-        facts.update(training)
+        files = [train, distilled] if setting is Setting.MIXED else [train]
+        options = {"student": student, "device": device, "ignore_memory": ignore_memory, "setting": setting.value}
+        facts.update(tune(start, train=files, dev=dev, settings=settings, **options))
 
 
 if __name__ == "__main__":

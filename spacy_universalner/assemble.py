@@ -5,6 +5,7 @@ from pathlib import Path
 from spacy.language import Language
 from spacy.util import load_model_from_config
 
+from .card.student import describe_pipeline
 from .component import NAME
 from .errors import Errors, UniversalNERError
 from .schemas import read_config
@@ -32,8 +33,7 @@ def assemble(config: Path, student: Path, *, name: str, version: str) -> Languag
         {
             "name": name,
             "version": version,
-            "description": "Open named entity recognition with a small student, tuned on a teacher's labels",
-            "license": "see the licences of the base student and of the teacher's replies",
+            **describe_pipeline(manifest),
             "requirements": ["spacy-universalner>=0.1.0"],
             "student": {key: manifest.get(key) for key in ("base", "method", "template", "training")},
         }

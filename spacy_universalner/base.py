@@ -140,6 +140,11 @@ def find_base(facts: Mapping[str, Any], student: Path) -> Path:
     return folder
 
 
+def describe_base(manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """What a student's manifest says of its base: enough to find it again and to tell it from others."""
+    return {"name": manifest.get("name"), "source": manifest.get("source"), "weights": weights_of(manifest)}
+
+
 def tell_choices(manifest: Mapping[str, Any]) -> dict[str, str]:
     """What was chosen when a base was installed, and why, in words; nothing of one installed by an earlier version."""
     told = {

@@ -174,6 +174,12 @@ class Errors(metaclass=_Coded):
         "report_to names {names}, which cannot be used: {reason}. Name trackers as transformers does (tensorboard, "
         "wandb, mlflow, ...), and install them."
     )
+    U165 = (
+        "The run takes about {need} GiB in {processes} process(es) of this machine, and {room} GiB are free. One of "
+        "them, in GiB: {parts}. In [train], lower batch_tokens, set checkpoint_activations to true, freeze more layers "
+        "or set method to lora; or divide it among more devices (torchrun --nproc-per-node). This is an estimate: "
+        "--ignore-memory goes on all the same."
+    )
     # evaluation
     U080 = (
         "{path}: not found; data set {name!r} needs the file {file}. Point vars.benchmark_data at a folder laid out as "

@@ -10,7 +10,7 @@ from typing import Any
 
 from .errors import Errors, UniversalNERError
 from .prompts import TEMPLATE_FILE
-from .records import read_json, sha256_file, sha256_json, write_json
+from .records import read_json, sha256_file, write_json
 
 MANIFEST = "manifest.json"
 VARIABLE = "SPACY_UNIVERSALNER_STUDENT"
@@ -95,20 +95,6 @@ def weights_of(manifest: Mapping[str, Any]) -> dict[str, str]:
         for name, sha256 in manifest.get("files", {}).items()
         if name.endswith(".safetensors") and name != ADAPTER
     }
-
-
-def trace_base(manifest: Mapping[str, Any]) -> dict[str, Any]:
-    """What a student's manifest tells of what it was tuned from.
-
-    manifest (Mapping): of a base, or of a student that is tuned further: then its base, and which student it was.
-    RETURNS (dict): name and source of the base and the sha256 of its weights, which tell it from others; under "student", template and files' hash of that student.
-    """
-    base = manifest.get("base", manifest)
-    weights = base.get("weights") if "base" in manifest else weights_of(manifest)
-    facts = {"name": base.get("name"), "source": base.get("source"), "weights": weights}
-    if "base" in manifest:
-        facts["student"] = {"template": manifest.get("template"), "sha256": sha256_json(manifest["files"])}
-    return facts
 
 
 def copy_student(source: Path, target: Path) -> None:

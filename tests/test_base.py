@@ -33,6 +33,7 @@ from spacy_universalner.base import (
     Base,
     Package,
     cache_folder,
+    describe_base,
     fetch_base,
     name_base,
     tell_choices,
@@ -41,7 +42,7 @@ from spacy_universalner.choices import context_of
 from spacy_universalner.errors import UniversalNERError
 from spacy_universalner.hub import SMALL_FILES, TOKEN_VARIABLE, Unavailable, _Redirects
 from spacy_universalner.records import sha256_file
-from spacy_universalner.student import MANIFEST, check_manifest, trace_base
+from spacy_universalner.student import MANIFEST, check_manifest
 
 from .conftest import SPECIAL
 
@@ -424,7 +425,7 @@ def test_shards_are_fetched(hub, shards, capsys):
     folder = fetch_base(LLAMA)
     assert len(shards) > 1
     assert {path.name for path in folder.glob("*.safetensors")} == set(shards)
-    assert set(trace_base(check_manifest(folder, REQUIRED))["weights"]) == set(shards)
+    assert set(describe_base(check_manifest(folder, REQUIRED))["weights"]) == set(shards)
     assert "fetch org/tiny" in capsys.readouterr().err
 
 

@@ -29,10 +29,11 @@ LAYERS = (
         "gold",
     },
     {"corpus", "teacher"},
+    {"provenance", "card"},
     {"hardware", "layout", "causal", "decoding", "extraction", "training", "engines"},
     {"component", "assemble"},
-    {"evaluation", "report", "card"},
-    {"ablation"},
+    {"evaluation", "report"},
+    {"ablation", "tuning"},
 )
 LAYER = {name: number for number, names in enumerate(LAYERS) for name in names}
 HEAVY = ("torch", "transformers", "peft", "vllm", "ray", "openai")
@@ -110,6 +111,7 @@ def test_modules_import_without_heavy_libraries():
             "hardware",
             "layout",
             "ablation",
+            "tuning",
             "causal",
             "decoding",
             "extraction",

@@ -13,7 +13,6 @@ from spacy_universalner.student import (
     check_manifest,
     copy_student,
     find_student,
-    trace_base,
     write_manifest,
 )
 
@@ -43,22 +42,6 @@ def test_the_manifest_is_not_in_the_manifest(folder):
 def test_directories_are_not_in_the_manifest(folder):
     (folder / "more").mkdir()
     assert "more" not in write_manifest(folder, {})["files"]
-
-
-BASE = {"name": "tiny", "source": "random weights"}
-
-
-def test_a_student_of_a_base_names_the_base():
-    files = {"config.json": "a", "model-1.safetensors": "b"}
-    assert trace_base({**BASE, "files": files}) == {**BASE, "weights": {"model-1.safetensors": "b"}}
-
-
-def test_a_student_of_a_student_names_both():
-    student = {"base": BASE, "method": "full", "template": "plain.v1", "files": {"config.json": "a"}}
-    traced = trace_base(student)
-    assert {key: traced[key] for key in BASE} == BASE
-    assert traced["student"]["template"] == "plain.v1"
-    assert traced["student"] != trace_base({**student, "files": {"config.json": "b"}})["student"]
 
 
 def remove(name):

@@ -12,8 +12,9 @@ from typing import Any, TextIO
 
 from ..align import find_mentions
 from ..errors import Errors, UniversalNERError
-from ..records import Conversation, Mention, Passage, Query, Record, Reply, atomic_write, mend, sha256_json
+from ..records import Conversation, Mention, Query, Record, atomic_write, mend, sha256_json
 from .conversations import Tally
+from .origin import Embedded
 
 REASONS = ("no object", "no id", "id used before", "other turns", "no text", "no question", "no list")
 OPENING = "Text: "
@@ -244,34 +245,6 @@ def _read_answer(answer: str) -> list[str] | None:
 # export
 
 
-@dataclass(frozen=True)
-class Embedded:
-    """The passages and replies that are part of the project, whose licence is known.
-
-    passages (frozenset): digests of (id, text).
-    replies (frozenset): digests of (id, text, reply).
-    """
-
-    passages: frozenset[str]
-    replies: frozenset[str]
-
-
-@dataclass
-class Origin:
-    """Who said what the conversations were made of.
-
-    replies (int): how many there are.
-    models (Counter): replies by the teacher's name.
-    prompts (Counter): replies by the sha256 of the prompt.
-    embedded (bool): whether all of them are part of the project.
-    """
-
-    replies: int = 0
-    models: Counter[str] = field(default_factory=Counter)
-    prompts: Counter[str] = field(default_factory=Counter)
-    embedded: bool = True
-
-
 @dataclass
 class Contents:
     """A part of what is exported: its counts, its types, and whether all its passages are part of the project."""
@@ -279,26 +252,6 @@ class Contents:
     tally: Tally = field(default_factory=Tally)
     types: set[str] = field(default_factory=set)
     embedded: bool = True
-
-
-def know_embedded(passages: Iterable[Passage], replies: Iterable[tuple[str, str]]) -> Embedded:
-    """What the project's own passages and the (id, reply) pairs recorded for them are known by."""
-    texts = {passage.id: passage.text for passage in passages}
-    return Embedded(
-        frozenset(sha256_json([id_, text]) for id_, text in texts.items()),
-        frozenset(sha256_json([id_, texts.get(id_), reply]) for id_, reply in replies),
-    )
-
-
-def trace(replies: Iterable[Reply], own: Embedded) -> Origin:
-    """Look through the replies for teachers and prompts."""
-    source = Origin()
-    for reply in replies:
-        source.replies += 1
-        source.models[reply.model] += 1
-        source.prompts[reply.prompt_sha] += 1
-        source.embedded &= sha256_json([reply.passage_id, reply.text, reply.raw]) in own.replies
-    return source
 
 
 def describe(conversations: Iterable[Conversation], own: Embedded) -> Contents:

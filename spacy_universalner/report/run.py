@@ -1,15 +1,13 @@
 """What came of a run: one page to read, the same as Markdown, and one summary for machines."""
 
 import json
-import platform
-import subprocess
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from importlib.metadata import PackageNotFoundError, version
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from ..provenance import find_commit, find_versions
 from ..records import atomic_write, read_json, read_rows, write_json
 from .corpus import tabulate_domains, tabulate_ends, tabulate_rejected, tabulate_shares
 from .drawing import draw_loss, draw_spans
@@ -17,7 +15,6 @@ from .page import render
 from .tables import Cell, Table, format_cell, format_duration, format_markdown
 
 COMMANDS = ("fetch", "sample", "annotate", "filter", "convert", "train", "assemble", "evaluate", "package")
-PACKAGES = ("spacy", "spacy-llm", "torch", "transformers", "peft", "weasel", "datasets", "spacy-universalner")
 SHOWN = 20
 """How many dev scores and passages the page shows."""
 
@@ -113,7 +110,7 @@ def summarize(run: Run) -> dict[str, Any]:
             "mean": _pick(zero_shot["mean"], SCORES) if zero_shot.get("mean") else None,
         },
         "student": {**_pick(run.manifest, ("base", "method", "template")), **run.manifest.get("training", {})},
-        "versions": {"python": platform.python_version(), **{name: find_version(name) for name in PACKAGES}},
+        "versions": find_versions(),
         "git_commit": find_commit(),
     }
 
@@ -124,23 +121,6 @@ def count_corpus(run: Run) -> dict[str, int | None]:
     counts = _pick(run.corpus, ("records", "mentions", "types"))
     rejected = sum(run.corpus["rejected"].values())
     return {"passages": passages, **counts, "rejected": rejected, **_pick(run.stages.get("convert", {}), CORPUS_FACTS)}
-
-
-def find_version(package: str) -> str | None:
-    """The installed version of a package, None where it is not installed."""
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None
-
-
-def find_commit() -> str | None:
-    """The commit of the working directory, None without git or outside a repository."""
-    try:
-        done = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
-    except OSError:
-        return None
-    return done.stdout.strip() if done.returncode == 0 else None
 
 
 def tabulate_stages(run: Run) -> Table:

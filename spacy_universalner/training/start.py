@@ -1,12 +1,10 @@
 """What supervised tuning starts from: the paper's three settings."""
 
-from collections.abc import Iterable
 from enum import Enum
 from pathlib import Path
 
 from ..base import fetch_base
 from ..errors import Errors, UniversalNERError
-from ..records import Conversation, read_conversations
 from ..student import MANIFEST, check_manifest
 
 
@@ -36,7 +34,7 @@ def find_start(setting: Setting, distilled: Path, *, base: str) -> Path:
     setting (Setting): what is started from.
     distilled (Path): the file that stands for it, as named to weasel: the record of the base, the student's manifest
         or the distilled conversations.
-    base (str): the base, as configs name it.
+    base (str): as in TrainSettings.
     RAISES (UniversalNERError): the file is of another setting, or the student is damaged.
     """
     _check(setting, distilled)
@@ -44,22 +42,6 @@ def find_start(setting: Setting, distilled: Path, *, base: str) -> Path:
         return fetch_base(base)
     check_manifest(distilled.parent)
     return distilled.parent
-
-
-def gather(setting: Setting, gold: Path, distilled: Path) -> list[Conversation]:
-    """The conversations to learn from: gold ones, and distilled ones where they are mixed.
-
-    RAISES (UniversalNERError): a missing file, a bad line, or a file without a conversation.
-    """
-    files: Iterable[Path] = (gold, distilled) if setting is Setting.MIXED else (gold,)
-    found: list[Conversation] = []
-    for path in files:
-        before = len(found)
-        found += read_conversations(path)
-        if len(found) == before:
-            hint = "Run the command that writes it."
-            raise UniversalNERError(Errors.U004.format(path=path, kind="conversation", hint=hint))
-    return found
 
 
 def _check(setting: Setting, distilled: Path) -> None:

@@ -8,7 +8,7 @@ import math
 import random
 import shutil
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from transformers import AutoTokenizer
 
+from ..card.student import write_student
 from ..causal import layers
 from ..choices import context_of
 from ..encoding import Encoder
@@ -24,10 +25,11 @@ from ..errors import Errors, UniversalNERError
 from ..extraction import Extractor
 from ..hardware import keep_freed_memory, pick_dtype
 from ..prompts import get_template
+from ..provenance import describe_start
 from ..records import Conversation, Query, read_json, sha256_json
 from ..registry import Answer
 from ..schemas import TrainSettings
-from ..student import MANIFEST, trace_base, write_manifest
+from ..student import MANIFEST
 from .checkpoint import Checkpoint
 from .examples import Batch, Row, collate, draw_queries, plan_epoch, split_rows
 from .journal import Journal, keep_journal
@@ -263,9 +265,12 @@ class Trainer:
             "compute": str(self.dtype).removeprefix("torch."),
         }
 
-    def save(self, folder: Path, facts: dict[str, Any]) -> dict[str, Any]:
-        """Write the student: weights in bfloat16 safetensors, tokenizer, template, manifest. Replaces what was there.
+    def save(self, folder: Path, facts: dict[str, Any], made: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """Write the student: weights in bfloat16 safetensors, tokenizer, template, card, manifest. Replaces what was
+        there.
 
+        facts (dict): what `run` returned.
+        made (Mapping | None): what else the manifest is to say, see `provenance.describe_training`.
         RETURNS (dict): the manifest; empty in all processes but the first.
         """
         model = self._whole_model()
@@ -277,19 +282,18 @@ class Trainer:
                 model,
                 part,
                 base=self.folder,
-                name=trace_base(self.base)["name"],
+                name=describe_start(self.base)["name"],
                 method=self.settings.method,
                 save=self.settings.save,
             )
             self.tokenizer.save_pretrained(part)
             self.template.save(part)
-            base = trace_base(self.base)
-            manifest = write_manifest(
-                part, {"base": base, "method": self.settings.method, "template": self.template.name, "training": facts}
-            )
+            told = {"base": describe_start(self.base), "method": self.settings.method, "template": self.template.name}
+            manifest = write_student(part, {**told, "training": facts, **(made or {})})
             shutil.rmtree(folder, ignore_errors=True)
             part.replace(folder)
         self.checkpoint.clear()
+        self.processes.gather(None)  # none goes on before the student is there
         return manifest
 
     def _whole_model(self) -> Any:

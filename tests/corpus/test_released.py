@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from spacy_universalner.corpus import released
 from spacy_universalner.corpus.conversations import Survey, write_parts
+from spacy_universalner.corpus.origin import know_embedded
 from spacy_universalner.corpus.released import (
     REASONS,
     ImportReport,
@@ -17,11 +18,9 @@ from spacy_universalner.corpus.released import (
     Variant,
     describe,
     guess_variant,
-    know_embedded,
     read_released,
     read_values,
     to_record,
-    trace,
     write_released,
 )
 from spacy_universalner.errors import UniversalNERError
@@ -31,7 +30,6 @@ from spacy_universalner.records import (
     Passage,
     Query,
     Record,
-    Reply,
     read_conversations,
     read_json,
     read_rows,
@@ -266,29 +264,7 @@ def test_an_export_is_escaped_as_the_released_files_are(tmp_path):
     assert path.read_bytes() == b"[]"
 
 
-def reply(id_="1", text="a", raw="[]", model="m", sha="s"):
-    return Reply(id_, text, raw, model, sha)
-
-
-def test_teachers_and_prompts_are_counted():
-    source = trace([reply(), reply("2"), reply("3", model="n", sha="t")], know_embedded([], []))
-    assert (source.replies, source.models, source.prompts) == (3, {"m": 2, "n": 1}, {"s": 2, "t": 1})
-
-
 OWN = know_embedded([Passage("1", "a"), Passage("2", "b")], [("1", "[]"), ("2", "[x]")])
-REPLIES = {
-    "all": ([reply(), reply("2", "b", "[x]")], True),
-    "another id": ([reply(), reply("3")], False),
-    "another text": ([reply(text="b")], False),
-    "another reply": ([reply(), reply("2", "b", "[]")], False),
-}
-
-
-@pytest.mark.parametrize(("replies", "embedded"), REPLIES.values(), ids=REPLIES)
-def test_replies_of_the_project_are_known(replies, embedded):
-    assert trace(replies, OWN).embedded is embedded
-
-
 TALK_PARTS = {
     "all": ([Conversation("1", "a", ()), Conversation("2", "b", ())], True),
     "another id": ([Conversation("3", "a", ())], False),

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from spacy_universalner.errors import UniversalNERError
+from spacy_universalner.provenance import PACKAGES
 from spacy_universalner.records import write_json, write_rows
 from spacy_universalner.report import run as report
 
@@ -140,7 +141,7 @@ def test_summary(paths):
     assert summary["dev"] == {"span_f1": 61.25, "string_f1": 61.25, "sentences": 12, "questions": 34}
     assert set(summary["zero_shot"]["sets"]) == {"movie", "ai"} and summary["zero_shot"]["mean"]["span_f1"] == 35.0
     assert summary["student"]["method"] == "full" and summary["student"]["tokens"] == 45000
-    assert summary["versions"]["spacy"] and set(report.PACKAGES) < set(summary["versions"])
+    assert summary["versions"]["spacy"] and set(PACKAGES) < set(summary["versions"])
 
 
 def test_summary_without_zero_shot(paths):
@@ -148,15 +149,6 @@ def test_summary_without_zero_shot(paths):
     run = report.read_run(**paths)
     assert report.summarize(run)["zero_shot"] == {"sets": {}, "mean": None}
     assert "No data." in report.render_html(run) and "not measured" in report.render_html(run)
-
-
-def test_commit_outside_a_repository_and_without_git(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
-    assert report.find_commit() is None
-    monkeypatch.setenv("PATH", str(tmp_path))
-    assert report.find_commit() is None
-    assert report.find_version("no-such-package-at-all") is None
 
 
 def test_script_writes_with_its_defaults(paths, tmp_path, monkeypatch):

@@ -9,11 +9,12 @@ from spacy_universalner.base import BASE_VARIABLE, CACHE_VARIABLE
 from spacy_universalner.errors import UniversalNERError
 from spacy_universalner.records import Conversation, Query, read_json, write_json, write_rows
 from spacy_universalner.student import MANIFEST, check_manifest
-from spacy_universalner.training.start import EXAMPLES, Setting, find_start, gather
+from spacy_universalner.training.start import EXAMPLES, Setting, find_start
 
 from ..conftest import CONVERSATIONS, SETTINGS
 
 ROOT = Path(__file__).parents[2]
+NAME = SETTINGS["base"]
 GOLD = [Conversation(f"g{i}", f"Eve{i} left.", (Query("person", (f"Eve{i}",)),), "mine") for i in range(3)]
 
 
@@ -29,33 +30,18 @@ UNFIT = [(setting, Path(file)) for setting in Setting for other, file in EXAMPLE
 def test_a_file_of_another_setting_is_an_error(setting, distilled):
     expected = rf"U159.*'{setting.value}'.*{distilled.name}.*--vars\.distilled {EXAMPLES[setting]}"
     with pytest.raises(UniversalNERError, match=expected):
-        find_start(setting, distilled, base="SmolLM2-135M-Instruct")
+        find_start(setting, distilled, base=NAME)
 
 
 def test_a_distilled_student_is_started_from(tiny_student):
-    assert find_start(Setting.DISTILLED, tiny_student / MANIFEST, base="") == tiny_student
+    assert find_start(Setting.DISTILLED, tiny_student / MANIFEST, base=NAME) == tiny_student
 
 
 def test_a_damaged_student_is_not_started_from(tiny_student, tmp_path):
     shutil.copytree(tiny_student, tmp_path / "student")
     (tmp_path / "student" / "config.json").write_text("{}", encoding="utf8")
     with pytest.raises(UniversalNERError, match=r"U005.*config\.json"):
-        find_start(Setting.DISTILLED, tmp_path / "student" / MANIFEST, base="")
-
-
-def test_distilled_data_are_mixed_in_where_the_setting_says_so(tmp_path):
-    gold, distilled = write(tmp_path / "gold.jsonl", GOLD), write(tmp_path / "train.jsonl", CONVERSATIONS)
-    assert gather(Setting.MIXED, gold, distilled) == [*GOLD, *CONVERSATIONS]
-    assert gather(Setting.ALONE, gold, Path("training/base.json")) == GOLD
-    assert gather(Setting.DISTILLED, gold, Path("training/student/manifest.json")) == GOLD
-
-
-@pytest.mark.parametrize("empty", ["gold.jsonl", "train.jsonl"])
-def test_a_file_without_a_conversation_is_an_error(tmp_path, empty):
-    for name in ("gold.jsonl", "train.jsonl"):
-        write(tmp_path / name, [] if name == empty else GOLD)
-    with pytest.raises(UniversalNERError, match=f"U004.*{empty}"):
-        gather(Setting.MIXED, tmp_path / "gold.jsonl", tmp_path / "train.jsonl")
+        find_start(Setting.DISTILLED, tmp_path / "student" / MANIFEST, base=NAME)
 
 
 def as_config(settings):

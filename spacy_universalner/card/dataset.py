@@ -1,22 +1,18 @@
 """The card of an exported data set: what it is, who said it, how it was made, and under what licence it may be used."""
 
-import json
 import re
 from collections.abc import Mapping
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from ..about import __version__
+from ..corpus.origin import EMBEDDED_TERMS, Origin
+from ..corpus.released import Contents
+from ..errors import Errors, UniversalNERError
+from ..prompts import TEACHER_PROMPTS
+from ..records import sha256_file
+from .markdown import render
 
-from .about import __version__
-from .corpus.released import Contents, Origin
-from .errors import Errors, UniversalNERError
-from .prompts import TEACHER_PROMPTS
-from .records import sha256_file
-
-EMBEDDED_TERMS = ("cc0-1.0", "en")
-"""Licence and language of the passages and replies in assets/, as assets/README.md says."""
 TERMS = re.compile(r"[a-z0-9][a-z0-9.+-]*")
 SIZES = (1000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (10**6, "100K<n<1M"), (10**7, "1M<n<10M")
 """The hub's names for numbers of rows below a bound."""
@@ -76,35 +72,21 @@ def render_card(
     files (Mapping): the file of each part, written.
     RETURNS (str): Markdown with a YAML header.
     """
-    loader = PackageLoader("spacy_universalner", "templates")
-    env = Environment(loader=loader, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, autoescape=False)
-    env.filters.update(code=_code, quote=partial(json.dumps, ensure_ascii=False))
     known = {prompt.sha: prompt.name for prompt in TEACHER_PROMPTS.values()}
     rows = sum(part.tally.conversations for part in parts.values())
-    return (
-        env.get_template("dataset_card.md.jinja")
-        .render(
-            name=name,
-            version=__version__,
-            license=license,
-            language=language,
-            embedded=embedded,
-            size=next((size for bound, size in SIZES if rows < bound), "n>10M"),
-            parts=parts,
-            types=len(set().union(*(part.types for part in parts.values()))),
-            models=source.models.most_common(),
-            prompts=[(known.get(sha, "unknown"), sha, count) for sha, count in source.prompts.most_common()],
-            filtered=filtered,
-            rejected=[(reason, count) for reason, count in filtered["rejected"].items() if count],
-            files=[(part, path.name, path.stat().st_size, sha256_file(path)) for part, path in files.items()],
-        )
-        .rstrip()
-        + "\n"
+    return render(
+        "dataset_card.md.jinja",
+        name=name,
+        version=__version__,
+        license=license,
+        language=language,
+        embedded=embedded,
+        size=next((size for bound, size in SIZES if rows < bound), "n>10M"),
+        parts=parts,
+        types=len(set().union(*(part.types for part in parts.values()))),
+        models=source.models.most_common(),
+        prompts=[(known.get(sha, "unknown"), sha, count) for sha, count in source.prompts.most_common()],
+        filtered=filtered,
+        rejected=[(reason, count) for reason, count in filtered["rejected"].items() if count],
+        files=[(part, path.name, path.stat().st_size, sha256_file(path)) for part, path in files.items()],
     )
-
-
-def _code(text: str) -> str:
-    """A text as Markdown code, on one line, whatever is in it."""
-    text = " ".join(text.split())
-    fence = "`" * (max((len(run) for run in re.findall("`+", text)), default=0) + 1)
-    return f"{fence} {text} {fence}" if len(fence) > 1 else f"`{text}`"

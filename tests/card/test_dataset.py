@@ -5,15 +5,16 @@ from collections import Counter
 import pytest
 import yaml
 
-from spacy_universalner.card import check_same_run, choose_terms, render_card
+from spacy_universalner.card.dataset import check_same_run, choose_terms, render_card
 from spacy_universalner.corpus.conversations import Tally
-from spacy_universalner.corpus.released import Contents, Origin, read_released
+from spacy_universalner.corpus.origin import Origin
+from spacy_universalner.corpus.released import Contents, read_released
 from spacy_universalner.errors import UniversalNERError
 from spacy_universalner.prompts import TYPE_V1
 from spacy_universalner.records import read_conversations, sha256_file
 
-from .conftest import ROOT
-from .corpus.test_released import run_script
+from ..conftest import ROOT
+from ..corpus.test_released import run_script
 
 PARTS = {
     "train": Contents(Tally(9, 40, 15, 30), {"person", "city"}),
