@@ -45,6 +45,11 @@ def backbone(model: Any) -> Any:
     return model.base_model
 
 
+def head(model: Any) -> Any:
+    """The layer that turns hidden states into logits, which some architectures scale or cap afterwards."""
+    return model.get_output_embeddings()
+
+
 def layers(model: Any) -> Sequence[Any]:
     """The transformer layers, lowest first. RAISES (UniversalNERError): none are found in this architecture."""
     count = model.config.get_text_config().num_hidden_layers

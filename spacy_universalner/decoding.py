@@ -102,7 +102,7 @@ def prefill(
         rows.append(row)
     starts = [[question.start for question in asked if question.row == i] for i in range(len(rows))]
     layout = lay_out(rows, starts, pad=0, isolated=True)
-    cache = DynamicCache(config=model.config)
+    cache = DynamicCache()  # told of the configuration, it would drop what a sliding window has passed in the row
     width = layout.ids.shape[1]
     last = torch.tensor([question.row * width + question.end - 1 for question in asked])
     logits = logits_at(model, last, ids=layout.ids, positions=layout.positions, mask=layout.mask, cache=cache)

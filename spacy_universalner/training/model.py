@@ -11,6 +11,8 @@ from transformers import AutoConfig, AutoModelForCausalLM
 
 from ..causal import check_model, layers, open_adapted, open_model
 from ..errors import Errors, UniversalNERError
+from ..provenance import describe_start
+from ..student import is_adapter
 
 
 def load_model(
@@ -76,6 +78,21 @@ def save_weights(model: Any, folder: Path, *, base: Path, name: str, method: str
         model.merge_and_unload().to(torch.bfloat16).save_pretrained(folder)
     else:
         _merge_unquantized(model, folder, base=base, name=name)
+
+
+def check_start(manifest: Mapping[str, Any], *, save: str) -> None:
+    """Whether a base, or a student that is tuned further, can be started from.
+
+    RAISES (UniversalNERError): it is adapters, or it is a student and adapters to it are to be saved.
+    """
+    reason = None
+    if is_adapter(manifest):
+        reason = "the student to go on from is adapters without weights; tune it with save = merged"
+    elif save == "adapter" and "base" in manifest:
+        reason = "it is a student already, and adapters to a student would not find it again; use save = merged"
+    if reason:
+        name = describe_start(manifest)["name"]
+        raise UniversalNERError(Errors.U161.format(name=name, reason=reason))
 
 
 def check_qlora(device: torch.device, *, processes: int) -> None:

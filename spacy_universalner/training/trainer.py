@@ -34,7 +34,7 @@ from .checkpoint import Checkpoint
 from .examples import Batch, Row, collate, draw_queries, plan_epoch, split_rows
 from .journal import Journal, keep_journal
 from .loss import AnswerLoss
-from .model import causal_lm, check_qlora, load_model, save_weights
+from .model import causal_lm, check_qlora, check_start, load_model, save_weights
 from .optimizer import MasterAdamW
 from .processes import Processes
 
@@ -119,9 +119,9 @@ class Trainer:
         self.tokenizer = AutoTokenizer.from_pretrained(base)
         self.template = get_template(settings.template)
         self.encoder = Encoder(self.tokenizer, self.template)
-        self.folder = base
+        self.folder, self.base = base, read_json(base / MANIFEST)
+        check_start(self.base, save=settings.save)
         self._load(base)
-        self.base = read_json(base / MANIFEST)
         own = context_of(self.model.config)[0]
         self.context = min(own, settings.context or own)
         self.steps = self._plan(train)
@@ -282,7 +282,7 @@ class Trainer:
                 model,
                 part,
                 base=self.folder,
-                name=self.base["name"],
+                name=describe_start(self.base)["name"],
                 method=self.settings.method,
                 save=self.settings.save,
             )

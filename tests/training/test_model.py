@@ -91,7 +91,8 @@ def test_the_loss_is_that_of_the_plain_model(kind, encoder):
     model = make_model(kind, len(encoder.tokenizer), **ARCHITECTURES[kind])
     rows = [row for c in CONVERSATIONS[:2] for row in split_rows(encoder, c, c.queries, 512)[0]]
     batch = collate(rows, 0, isolated=True)
-    got = float(AnswerLoss(model)(batch.layout, batch.predict, batch.targets))
+    with torch.no_grad():
+        got = float(AnswerLoss(model)(batch.layout, batch.predict, batch.targets))
     expected = sum(plain_loss(model, encoder, c.text, query) for c in CONVERSATIONS[:2] for query in c.queries)
     assert got == pytest.approx(expected, rel=1e-4)
 
@@ -107,23 +108,28 @@ def plain_loss(model, encoder, text, query):
 
 
 @pytest.mark.parametrize("kind", ARCHITECTURES)
-def test_answers_are_those_of_the_plain_model(kind, encoder, monkeypatch):
+def test_answers_are_those_of_the_plain_model(kind, encoder):
     model = make_model(kind, len(encoder.tokenizer), **ARCHITECTURES[kind])
     texts, types = [c.text for c in CONVERSATIONS[:2]], [["person", "city"], ["date", "person"]]
-    got = []
-    extractor = Extractor(model, encoder, batch_tokens=4096, max_new_tokens=6)
-    answer = extractor._answer
+    got = answer_ids(Extractor(model, encoder, batch_tokens=4096, max_new_tokens=6), texts, types)
+    asked = [(text, name) for text, names in zip(texts, types, strict=True) for name in names]
+    assert got == {(text, name): plain_answer(model, encoder, text, name) for text, name in asked}
+
+
+def answer_ids(extractor, texts, types):
+    """Six tokens in answer to each question, as the engine gets them."""
+    found, answer = {}, extractor._answer
 
     def keep(batch):
         answer(batch)
-        got.extend(list(ids) for group in batch for ids in group.answers)
+        for group in batch:
+            found.update(
+                {(texts[group.index], name): ids for (name,), ids in zip(group.asked, group.answers, strict=True)}
+            )
 
-    monkeypatch.setattr(extractor, "_answer", keep)
-    monkeypatch.setattr(extractor, "_ended", lambda ids: False)
+    extractor._answer, extractor._ended = keep, lambda ids: False
     extractor.extract(texts, types)
-    asked = sorted(zip(texts, types, strict=True), key=lambda pair: -len(encoder.passage(pair[0])))
-    expected = [plain_answer(model, encoder, text, name) for text, names in asked for name in names]
-    assert sorted(got) == sorted(expected)
+    return found
 
 
 @torch.no_grad()
@@ -133,6 +139,16 @@ def plain_answer(model, encoder, text, name):
     for _ in range(6):
         ids.append(int(model(input_ids=torch.tensor([ids])).logits[0, -1].argmax()))
     return ids[-6:]
+
+
+def test_a_row_may_be_longer_than_a_sliding_window(encoder):
+    text, types = CONVERSATIONS[0].text, ["person", "city", "date", "event", "organization"]
+    window = len(encoder.passage(text)) + max(len(encoder.ask((name,))) for name in types) + 6
+    model = make_model("mistral", len(encoder.tokenizer), sliding_window=window)
+    extractor = Extractor(model, encoder, batch_tokens=4096, max_new_tokens=6)
+    assert extractor.context == window
+    got = answer_ids(extractor, [text], [types])
+    assert got == {(text, name): plain_answer(model, encoder, text, name) for name in types}
 
 
 @pytest.mark.parametrize("kind", ARCHITECTURES)
@@ -189,9 +205,13 @@ def ask(folder):
 def test_adapters_are_saved_without_the_weights_of_their_base(make_trainer, tmp_path, tiny_base):
     manifest = train(make_trainer(), tmp_path / "student")
     assert {ADAPTER, ADAPTER_CONFIG, "tokenizer.json", "template.json"} <= manifest["files"].keys()
-    assert not {WEIGHTS, "config.json", "README.md"} & manifest["files"].keys()
+    assert not {WEIGHTS, "config.json"} & manifest["files"].keys()
     assert manifest["base"]["weights"] == {WEIGHTS: check_manifest(tiny_base, ())["files"][WEIGHTS]}
-    texts = [path.read_text(encoding="utf8") for path in (tmp_path / "student").glob("*.json")]
+    texts = [
+        path.read_text(encoding="utf8")
+        for path in (tmp_path / "student").glob("*.*")
+        if path.suffix in (".json", ".md")
+    ]
     assert all(str(tmp_path) not in text for text in texts)
 
 
@@ -230,6 +250,24 @@ def test_adapters_that_are_damaged(make_trainer, tmp_path):
     (tmp_path / "student" / ADAPTER).write_bytes(b"")
     with pytest.raises(UniversalNERError, match=rf"U005.*{ADAPTER}"):
         check_manifest(tmp_path / "student")
+
+
+def test_adapters_to_a_student_are_refused(make_trainer, tuned_student):
+    with pytest.raises(UniversalNERError, match=r"U161.*tiny.*save = merged"):
+        make_trainer(tuned_student)
+
+
+def test_adapters_are_not_gone_on_from(make_trainer, tmp_path):
+    train(make_trainer(), tmp_path / "student")
+    settings = make_settings()
+    with pytest.raises(UniversalNERError, match=r"U161.*tiny.*adapters without weights"):
+        Trainer(tmp_path / "student", CONVERSATIONS, [], settings=settings, work=tmp_path / "work", device="cpu")
+
+
+def test_a_student_is_gone_on_from_with_adapters(make_trainer, tuned_student, tmp_path):
+    manifest = train(make_trainer(tuned_student, save="merged"), tmp_path / "student")
+    assert WEIGHTS in manifest["files"]
+    assert manifest["base"]["name"] == "tiny"
 
 
 # Shards

@@ -92,4 +92,4 @@ def test_a_student_is_tuned_in_each_setting(train_sup, tmp_path, setting):
     assert manifest["base"]["name"]
     assert ("student" in manifest["base"]) is on_student
     assert (tmp_path / "training" / "supervised" / "log.jsonl").is_file()
-    assert read_json(tmp_path / "training" / "student" / MANIFEST, base=NAME)["base"] == {"name": "tiny"}
+    assert read_json(tmp_path / "training" / "student" / MANIFEST)["base"] == {"name": "tiny"}
