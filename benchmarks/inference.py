@@ -31,7 +31,7 @@ def one_by_one(engine: TransformersEngine, passages: list[str]) -> list[list[tup
     for passage in passages:
         answers = []
         for name in TYPES:
-            prompt = torch.tensor([[*student.encoder.passage(passage), *student.encoder.ask(name)]])
+            prompt = torch.tensor([[*student.encoder.passage(passage), *student.encoder.ask((name,))]])
             ids = student.model.generate(
                 prompt,
                 attention_mask=torch.ones_like(prompt),

@@ -10,6 +10,7 @@ from spacy_universalner.base import fetch_base
 from spacy_universalner.gold.datasets import zero_shot_sets
 from spacy_universalner.gold.readers import dev_examples, load_sets
 from spacy_universalner.records import read_conversations, write_json
+from spacy_universalner.report.study import write_study
 from spacy_universalner.schemas import load_settings
 from spacy_universalner.stage import run, stage
 
@@ -25,6 +26,7 @@ def main(
     data: Annotated[str, Option(help="Folder of the zero-shot sets, empty for none")] = "",
     work: Annotated[Path, Option(help="Folder of the students")] = Path("training/ablation"),
     metrics: Annotated[Path, Option(help="Folder of the results")] = Path("metrics/ablation"),
+    reports: Annotated[Path, Option(help="Folder of the pages")] = Path("reports/ablation"),
     device: Annotated[
         str, Option(envvar="SPACY_UNIVERSALNER_DEVICE", help="cpu, cuda, mps; empty: what there is")
     ] = "",
@@ -34,8 +36,8 @@ def main(
     if study not in settings.studies:
         raise BadParameter(f"{study!r} is no study of {config}: {', '.join(settings.studies)}", param_hint="--study")
     converting, training = load_settings(convert, "convert"), load_settings(train, "train")
-    result = metrics / f"{study}.json"
-    with stage(f"ablate-{study}", outputs=[result]) as facts:
+    result, html, markdown = metrics / f"{study}.json", reports / f"{study}.html", reports / f"{study}.md"
+    with stage(f"ablate-{study}", outputs=[result, html, markdown]) as facts:
         held_out = list(read_conversations(dev))
         arms = {}
         for name, arm in settings.studies[study].items():
@@ -55,6 +57,7 @@ def main(
             device=device,
         )
         write_json(result, found)
+        write_study(study, found, html=html, markdown=markdown)
         facts.update({name: arm["dev"]["span_f1"] for name, arm in found.items()})
 
 

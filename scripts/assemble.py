@@ -23,6 +23,7 @@ def main(
     with stage("assemble", outputs=[pipeline / "meta.json"]) as facts:
         nlp = assemble(config, student, name=name, version=version)
         nlp.to_disk(pipeline)
+        facts["student"] = str(student)
         write_card(pipeline, render_student_card(read_json(student / MANIFEST), pipeline=nlp.meta))
         facts["labels"] = ", ".join(nlp.get_pipe("universal_ner").labels)
 

@@ -86,7 +86,7 @@ def name_base(name: str) -> Base:
     if name in BUILT_IN:
         return BUILT_IN[name]
     folder = Path(name).expanduser()
-    if folder.is_dir():
+    if name and folder.is_dir():
         return Base(folder.resolve().name, folder=folder)
     if REPOSITORY.fullmatch(name):
         return Base(name, hub=name)

@@ -15,6 +15,7 @@ from . import engines  # noqa: F401  (registers the engines)
 from .align import place
 from .chunking import chunk
 from .errors import Errors, UniversalNERError
+from .prompts import name_fault
 from .records import Prediction, read_json, write_json
 from .registry import Answer, Engine, Portable
 
@@ -212,22 +213,12 @@ def check_labels(labels: Iterable[str]) -> tuple[str, ...]:
     """
     labels = tuple(labels)
     for label in labels:
-        reason = _label_fault(label)
+        reason = name_fault(label)
         if reason:
             raise UniversalNERError(Errors.U042.format(label=label, reason=reason))
         if labels.count(label) > 1:
             raise UniversalNERError(Errors.U041.format(label=label, count=labels.count(label), labels=list(labels)))
     return labels
-
-
-def _label_fault(label: object) -> str:
-    if not isinstance(label, str):
-        return f"it is a {type(label).__name__}"
-    if not label.strip():
-        return "it is empty"
-    if label != label.strip():
-        return "it begins or ends with white space"
-    return "" if label.isprintable() else "it holds a line break or another control character"
 
 
 def _place(label: str, answer: Answer, passage: str, offset: int) -> Prediction:

@@ -26,6 +26,7 @@ class Asked:
     passage (int): tokens of the passage.
     start (int): where its prompt starts in the row.
     end (int): where its prompt ends in the row.
+    limit (int): longest answer, in tokens.
     answer (list): ids generated so far; grows.
     """
 
@@ -33,12 +34,18 @@ class Asked:
     passage: int
     start: int
     end: int
+    limit: int
     answer: list[int]
 
     @property
     def length(self) -> int:
         """Tokens that the answer sees: its passage and its prompt."""
         return self.passage + self.end - self.start
+
+    @property
+    def held(self) -> int:
+        """Tokens held for it while it is answered: few answers are longer than a quarter of what they may be."""
+        return self.length + self.limit // 4
 
 
 class RoomyLayer(DynamicLayer):
@@ -73,20 +80,24 @@ class RoomyLayer(DynamicLayer):
 
 
 def prefill(
-    model: Any, passages: Sequence[Sequence[int]], questions: Sequence[Sequence[Sequence[int]]]
+    model: Any,
+    passages: Sequence[Sequence[int]],
+    questions: Sequence[Sequence[Sequence[int]]],
+    limits: Sequence[Sequence[int]],
 ) -> tuple[list[Asked], DynamicCache]:
     """Compute passages and the questions behind them, and the first token of each answer.
 
     passages (Sequence): ids of each passage.
     questions (Sequence): ids of the prompts asked of each passage.
+    limits (Sequence): longest answer to each of them, in tokens.
     RETURNS (tuple): the questions in the order asked, and the keys and values of the rows.
     """
     asked: list[Asked] = []
     rows: list[list[int]] = []
-    for passage, prompts in zip(passages, questions, strict=True):
+    for passage, prompts, most in zip(passages, questions, limits, strict=True):
         row = list(passage)
-        for prompt in prompts:
-            asked.append(Asked(len(rows), len(passage), len(row), len(row) + len(prompt), []))
+        for prompt, limit in zip(prompts, most, strict=True):
+            asked.append(Asked(len(rows), len(passage), len(row), len(row) + len(prompt), limit, []))
             row += prompt
         rows.append(row)
     starts = [[question.start for question in asked if question.row == i] for i in range(len(rows))]
@@ -100,9 +111,7 @@ def prefill(
     return asked, cache
 
 
-def decode(
-    model: Any, cache: DynamicCache, asked: Sequence[Asked], *, ended: Callable[[list[int]], bool], max_new_tokens: int
-) -> None:
+def decode(model: Any, cache: DynamicCache, asked: Sequence[Asked], *, ended: Callable[[list[int]], bool]) -> None:
     """Go on with answers that have their first token, until each has ended or is as long as allowed.
 
     cache (DynamicCache): keys and values of the prefilled rows; left as it is.
@@ -110,17 +119,16 @@ def decode(
     ended (Callable): whether an answer is whole.
     """
     live = list(asked)
+    open_ = list(range(len(live)))
     answers, seen = _take(cache, live, model.device)
     positions = torch.tensor([question.length for question in live])[:, None]
-    for _ in range(max_new_tokens - 1):
-        open_ = [i for i, question in enumerate(live) if not ended(question.answer)]
-        if not open_:
-            return
+    while open_ := [i for i in open_ if len(live[i].answer) < live[i].limit and not ended(live[i].answer)]:
         if len(open_) <= 0.8 * len(live):
             live = [live[i] for i in open_]
             keep = torch.tensor(open_, device=model.device)
             answers.batch_select_indices(keep)
             seen, positions = seen[keep], positions[keep.cpu()]
+            open_ = list(range(len(live)))
         seen = torch.cat([seen, seen.new_ones(len(live), 1)], dim=1)
         logits = logits_at(
             model,
@@ -131,9 +139,9 @@ def decode(
             cache=answers,
         )
         positions = positions + 1
-        for question, token in zip(live, logits.argmax(-1).tolist(), strict=True):
-            if not ended(question.answer):
-                question.answer.append(token)
+        tokens = logits.argmax(-1).tolist()
+        for i in open_:
+            live[i].answer.append(tokens[i])
 
 
 def _take(cache: DynamicCache, asked: Sequence[Asked], device: torch.device) -> tuple[Cache, torch.Tensor]:

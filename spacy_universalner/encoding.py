@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from .prompts import Template
+from .prompts import Template, Turn
+from .records import Query
 
 
 @dataclass(frozen=True)
@@ -19,8 +20,9 @@ class Exchange:
 class Encoder:
     """Turns passages, questions and answers into token ids.
 
-    Each exchange is tokenised as one string and followed by the id of the end token. Special tokens are never
-    recognised in text, so "<|im_end|>" in a passage or a label is so many ordinary characters.
+    Each exchange is tokenised as one string, or as the pieces its template cuts it into, and followed by the id of the
+    end token. Special tokens are never recognised in text, so "<|im_end|>" in a passage or a label is so many ordinary
+    characters.
 
     tokenizer (PreTrainedTokenizerFast): the student's tokenizer, with its end token set.
     template (Template): the conversation.
@@ -32,25 +34,33 @@ class Encoder:
         self.end = int(tokenizer.eos_token_id)
         self.ask = lru_cache(maxsize=1 << 16)(self._ask)
 
-    def passage(self, text: str) -> list[int]:
+    def passage(self, text: str, dataset: str = "") -> list[int]:
         """The prefix that all questions of a passage share, special first tokens of the tokenizer included."""
-        return [*self._ids(self.template.passage(text), first=True), self.end]
+        return [*self._ids(self.template.passage(text, dataset), first=True), self.end]
 
-    def _ask(self, entity_type: str) -> tuple[int, ...]:
+    def _ask(self, types: tuple[str, ...]) -> tuple[int, ...]:
         """The prompt of a question. Passage and prompt together are what inference starts from."""
-        return tuple(self._ids(self.template.ask(entity_type)))
+        return tuple(self._ids(self.template.ask(types)))
 
-    def exchange(self, entity_type: str, mentions: Sequence[str]) -> Exchange:
-        """A question and its answer. The answer's first token starts where the prompt's string ends."""
-        prompt = self.template.ask(entity_type)
-        encoded = self.tokenizer(
-            prompt + self.template.answer(mentions),
-            add_special_tokens=False,
-            split_special_tokens=True,
-            return_offsets_mapping=True,
-        )
-        start = next(i for i, (_, end) in enumerate(encoded["offset_mapping"]) if end > len(prompt))
-        return Exchange((*encoded["input_ids"], self.end), start)
+    def first_exchange(self, text: str, dataset: str = "") -> Exchange:
+        """A passage as it is learnt from."""
+        return self._exchange(self.template.first_turn(text, dataset), first=True)
+
+    def exchange(self, queries: Sequence[Query]) -> Exchange:
+        """A question and its answer as they are learnt. The answer's first token starts where the prompt ends."""
+        return self._exchange(self.template.turn(queries))
+
+    def _exchange(self, turn: Turn, *, first: bool = False) -> Exchange:
+        ids: list[int] = []
+        for piece in turn.pieces[:-1]:
+            ids += self._ids(piece, first=first)
+            first = False
+        last = turn.pieces[-1]
+        encoded = self.tokenizer(last, add_special_tokens=first, split_special_tokens=True, return_offsets_mapping=True)
+        silent = len(last) - turn.said
+        ends = [end for _, end in encoded["offset_mapping"]]
+        start = next((i for i, end in enumerate(ends) if end > silent), len(ends) + 1) if silent else 0
+        return Exchange((*ids, *encoded["input_ids"], self.end), len(ids) + start)
 
     def decode(self, ids: Sequence[int]) -> str:
         """The text of an answer, without its end token."""

@@ -38,6 +38,14 @@ class Errors(metaclass=_Coded):
     # prompts and templates
     U020 = "Unknown template {name!r}, expected one of: {known}. Update spacy-universalner or name another template."
     U021 = "{path} describes template {name!r} with other text than this version of spacy-universalner renders."
+    U150 = (
+        "The data set {name!r} is named, but the student was tuned with template {template}, which never told it one. "
+        "Leave dataset empty in the engine's config, or use a student tuned with dataset.v1."
+    )
+    U151 = (
+        "The name of a data set {name!r} is not usable: {reason}. Expected one line of visible text, like 'conllpp', "
+        "or nothing."
+    )
     # teacher
     U030 = (
         "No recorded reply for the messages that end in {end!r} (key {key}…) among the {count} replies of {path}. Only "
@@ -184,6 +192,27 @@ class Errors(metaclass=_Coded):
     )
     U083 = "Got predictions for {predictions} texts and {examples} examples. Pass one list of predictions per example."
     U084 = "Example {id!r}: expected one prediction for each of the types {expected}, in order, got {got}."
+    # gold data to learn from
+    U155 = (
+        "These data sets cannot be trained on:\n{problems}\nExpected some of: {known}. Files of your own are named in "
+        "[supervise.sets]."
+    )
+    U156 = (
+        "The train splits of {names} are read from the benchmark folder, but none is named. Name it: weasel run "
+        "supervise . --vars.benchmark_data FOLDER, or set benchmark = [] in [supervise] and name files of your own."
+    )
+    U157 = (
+        "{path}: the labels {unknown} have no words in data set {name!r}; its map has: {known}. Map each to natural "
+        "words, or to null to leave it out; labels = null takes all labels as they are, in lower case."
+    )
+    U158 = (
+        "{path}: data set {name!r} has no sentence to learn from ({read} documents; set aside: {set_aside}). Expected "
+        "documents with {expected}."
+    )
+    U159 = (
+        "The setting {setting!r} does not go with {got}, it needs {expected}. Say so: weasel run train-sup . "
+        "--vars.setting {setting} --vars.distilled {example}"
+    )
     # conversations, released data
     U120 = (
         "Got a survey with {got}, expected seed {seed} and dev_limit {dev_limit}. Survey all parts of a corpus with "

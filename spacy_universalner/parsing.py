@@ -1,4 +1,4 @@
-"""Reading what models say: a teacher's list of tuples, a student's JSON list. Nothing is ever evaluated."""
+"""Reading what models say: a teacher's list of tuples, a student's JSON list or object. Nothing is ever evaluated."""
 
 import ast
 import json
@@ -17,6 +17,8 @@ PAIR = re.compile(
 )
 NOTHING = re.compile(r"\[\s*\]")
 STRING = re.compile(r'[\[,]\s*("(?:\\.|[^"\\])*")\s*(?=[,\]]|$)', re.DOTALL)
+KEY = re.compile(r'[{,]\s*("(?:\\.|[^"\\])*")\s*:\s*(?=\[)', re.DOTALL)
+END = re.compile(r"\s*}")
 JSON = json.JSONDecoder(strict=False)
 
 
@@ -30,7 +32,7 @@ def parse_pairs(reply: str) -> list[tuple[str, str]] | None:
     """
     literal = _literal(reply[reply.find("[") : reply.rfind("]") + 1])
     if isinstance(literal, list):
-        pairs = [(_clean(item[0]), _clean(item[1])) for item in literal if _is_pair(item)]
+        pairs = [(clean(item[0]), clean(item[1])) for item in literal if _is_pair(item)]
         if pairs or not literal:
             return pairs
         if all(isinstance(item, str) for item in literal):
@@ -54,7 +56,50 @@ def parse_list(answer: str) -> list[str] | None:
         items, _ = JSON.raw_decode(answer)
     except (ValueError, RecursionError):
         return _finished_strings(answer) or None
-    return [_clean(item) if isinstance(item, str) else json.dumps(item, ensure_ascii=False) for item in items]
+    return _strings(items)
+
+
+def parse_lists(answer: str) -> list[tuple[str, list[str], bool]]:
+    """Read a student's answer about many types: a JSON object of lists of strings, cut at the end of the object.
+
+    What was finished of a cut-off or badly written object is read.
+
+    answer (str): what the student said.
+    RETURNS (list): in order, each key, the mentions in its list, and whether the list came to its end. A key without a
+        list is left out, one that is said twice is there twice.
+    """
+    answer = answer.strip()
+    found: list[tuple[str, list[str], bool]] = []
+    key = KEY.search(answer) if answer.startswith("{") else None
+    while key:
+        try:
+            items, end = JSON.raw_decode(answer, key.end())
+        except (ValueError, RecursionError):
+            following = KEY.search(answer, key.end())
+            rest = answer[key.end() : following.start() if following else None]
+            found.append((_unescape(key[1]), _finished_strings(rest), False))
+        else:
+            following = None if END.match(answer, end) else KEY.search(answer, end)
+            found.append((_unescape(key[1]), _strings(items), True))
+        key = following
+    return found
+
+
+def is_whole(answer: str) -> bool:
+    """Whether an answer has come to the end of a JSON list or object: what follows is never read."""
+    answer = answer.lstrip()
+    if not answer.startswith(("[", "{")):
+        return False
+    try:
+        JSON.raw_decode(answer)
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
+def clean(value: Any) -> str:
+    """Without white space around it, and fit to be written."""
+    return mend(str(value).strip())
 
 
 def _literal(text: str) -> Any:
@@ -77,23 +122,30 @@ def _is_pair(item: Any) -> bool:
     return isinstance(item, (tuple, list)) and len(item) == 2 and all(isinstance(x, (str, int, float)) for x in item)
 
 
-def _clean(value: Any) -> str:
-    """Without white space around it, and fit to be written."""
-    return mend(str(value).strip())
-
-
 def _unquote(text: str) -> str:
     """Resolve the backslashes of what stood between quotes."""
     quotes = "'''" if text.endswith('"') else '"""'
     value = _literal(f"{quotes}{text}{quotes}") if "\\" in text else text
-    return _clean(value if isinstance(value, str) else text)
+    return clean(value if isinstance(value, str) else text)
+
+
+def _unescape(key: str) -> str:
+    """What stands between the double quotes of a JSON key."""
+    try:
+        return clean(JSON.decode(key))
+    except ValueError:
+        return clean(key[1:-1])
+
+
+def _strings(items: list[Any]) -> list[str]:
+    return [clean(item) if isinstance(item, str) else json.dumps(item, ensure_ascii=False) for item in items]
 
 
 def _finished_strings(answer: str) -> list[str]:
     found = []
     for match in STRING.finditer(answer):
         try:
-            found.append(_clean(JSON.decode(match[1])))
+            found.append(clean(JSON.decode(match[1])))
         except ValueError:
             continue
     return found

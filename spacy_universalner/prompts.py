@@ -1,20 +1,26 @@
 """Every character a teacher or a student sees.
 
-Training text is built from the inference prompt: the prompt of a query, its answer, the end token. An exchange is
-tokenised as one piece, so the ids asked at inference are a prefix of the ids trained on.
+Training text is built from the inference prompt: the prompt of a question, its answer, the end token. An exchange is
+tokenised as one piece, so the ids asked at inference are a prefix of the ids trained on. One template is otherwise on
+purpose: uniner.v1 trains and asks as the authors of the released checkpoints did, see PiecewiseTemplate.
 """
 
 import json
+import re
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from .errors import Errors, UniversalNERError
-from .records import read_json, sha256_json, write_json
+from .parsing import clean, is_whole, parse_list, parse_lists
+from .records import Query, read_json, sha256_json, write_json
+from .registry import Answer
 
 TEMPLATE_FILE = "template.json"
+PLACE = re.compile(r"\{(\w+)\}")
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -86,15 +92,28 @@ def messages_key(messages: Any) -> str:
 
 
 @dataclass(frozen=True)
+class Turn:
+    """One exchange as it is learnt.
+
+    pieces (tuple): strings that are tokenised apart; the end token follows the last one.
+    said (int): characters at the end of the last piece that the student learns to say, and the end token with them; 0
+        for an exchange of which it learns nothing.
+    """
+
+    pieces: tuple[str, ...]
+    said: int = 0
+
+
+@dataclass(frozen=True)
 class Template:
     """The conversation a student is tuned on and asked in.
 
     A rendered conversation is a list of exchanges, each followed by the end token, which is put in as an id and never
-    spelled out, so that no text or label can end a turn.
+    spelled out, so that no text or label can end a turn. Here each type is a question of its own.
 
     name (str): versioned name.
     opening (str): the first exchange, with {text} where the passage goes.
-    question (str): the prompt of a query, with {type} where the entity type goes.
+    question (str): the prompt of a question, with {type} where the entity type goes.
     answer_prefix (str): what stands between a prompt and its answer; part of the answer's first token.
     """
 
@@ -103,20 +122,137 @@ class Template:
     question: str
     answer_prefix: str
 
-    def passage(self, text: str) -> str:
-        """The exchange that all questions of a passage share."""
-        return self.opening.replace("{text}", text)
+    def groups(self, items: Sequence[T]) -> list[Sequence[T]]:
+        """Types, or queries, divided into questions, in order."""
+        return [[item] for item in items]
 
-    def ask(self, entity_type: str) -> str:
-        """The prompt of one query, up to where the student starts to speak."""
-        return self.question.replace("{type}", entity_type)
+    def passage(self, text: str, dataset: str = "") -> str:
+        """The exchange that all questions of a passage share. The name of its data set is used by dataset.v1 alone."""
+        return fill(self.opening, text=text)
 
-    def answer(self, mentions: Sequence[str]) -> str:
-        """What the student should say: a JSON list of the mentions, before the end token."""
-        return self.answer_prefix + json.dumps(list(mentions), ensure_ascii=False)
+    def ask(self, types: Sequence[str]) -> str:
+        """The prompt of one question, up to where the student starts to speak."""
+        (name,) = types
+        return fill(self.question, type=name)
+
+    def answer(self, queries: Sequence[Query]) -> str:
+        """What the student should say to one question: a JSON list of the mentions, before the end token."""
+        (query,) = queries
+        return self.answer_prefix + json.dumps(query.mentions, ensure_ascii=False)
+
+    def read(self, answer: str, types: Sequence[str]) -> list[Answer]:
+        """What the student said to one question, an answer for each of its types; complete if the list is whole."""
+        mentions = parse_list(answer)
+        return [Answer(_distinct(mentions or ()), complete=mentions is not None and is_whole(answer))]
+
+    def repeats(self, answer: str) -> bool:
+        """Whether an answer names a mention again. None does in training: it goes round in circles."""
+        return _any_twice(parse_list(answer) or ())
+
+    def first_turn(self, text: str, dataset: str = "") -> Turn:
+        """The passage as it is learnt from."""
+        return Turn((self.passage(text, dataset),))
+
+    def turn(self, queries: Sequence[Query]) -> Turn:
+        """One question and its answer as they are learnt."""
+        answer = self.answer(queries)
+        return Turn((self.ask([query.type for query in queries]) + answer,), len(answer))
+
+    def check_dataset(self, name: str) -> None:
+        """RAISES (UniversalNERError): the student is to be told a data set that it was never told in training."""
+        if name:
+            raise UniversalNERError(Errors.U150.format(name=name, template=self.name))
 
     def save(self, folder: Path) -> None:
         write_json(folder / TEMPLATE_FILE, asdict(self))
+
+
+@dataclass(frozen=True)
+class DatasetTemplate(Template):
+    """A conversation that says which data set its labels follow, where there is one.
+
+    opening (str): also with {dataset} where the line goes.
+    dataset (str): that line, with {name} where the data set's name goes; left out where there is none.
+    """
+
+    dataset: str
+
+    def passage(self, text: str, dataset: str = "") -> str:
+        """RAISES (UniversalNERError): the name of the data set is not usable."""
+        self.check_dataset(dataset)
+        return fill(self.opening, text=text, dataset=fill(self.dataset, name=dataset) if dataset else "")
+
+    def check_dataset(self, name: str) -> None:
+        """RAISES (UniversalNERError): the name is not one line of visible text; an empty one names none."""
+        if name and (reason := name_fault(name)):
+            raise UniversalNERError(Errors.U151.format(name=name, reason=reason))
+
+
+@dataclass(frozen=True)
+class JointTemplate(Template):
+    """A conversation with all types in one question, and one JSON object of type and list as its answer.
+
+    question (str): with {types} where the JSON list of the entity types goes.
+    """
+
+    def groups(self, items: Sequence[T]) -> list[Sequence[T]]:
+        return [items] if items else []
+
+    def ask(self, types: Sequence[str]) -> str:
+        return fill(self.question, types=json.dumps(list(dict.fromkeys(types)), ensure_ascii=False))
+
+    def answer(self, queries: Sequence[Query]) -> str:
+        """What the student should say: every type asked, in that order, with its list."""
+        found: dict[str, list[str]] = {}
+        for query in queries:
+            found.setdefault(query.type, []).extend(query.mentions)
+        lists = {name: _distinct(mentions) for name, mentions in found.items()}
+        return self.answer_prefix + json.dumps(lists, ensure_ascii=False)
+
+    def read(self, answer: str, types: Sequence[str]) -> list[Answer]:
+        """An answer for each type; those whose lists were not finished, or never begun, are not complete."""
+        found: dict[str, Answer] = {}
+        for name, mentions, whole in parse_lists(answer):
+            found.setdefault(name, Answer(_distinct(mentions), complete=whole))
+        return [found.get(clean(name), Answer(complete=False)) for name in types]
+
+    def repeats(self, answer: str) -> bool:
+        """Whether an answer names a type again, or a mention again for its type."""
+        lists = parse_lists(answer)
+        return _any_twice([name for name, _, _ in lists]) or any(_any_twice(mentions) for _, mentions, _ in lists)
+
+
+@dataclass(frozen=True)
+class PiecewiseTemplate(Template):
+    """A conversation that is learnt in other words and other pieces than it is asked in.
+
+    So the authors' training code has it (universal-ner/universal-ner: src/train/fastchat/train/train.py, preprocess2),
+    and their checkpoints are what it makes them. Against the prompt at inference: another system line, every piece
+    tokenised by itself (a tokenizer of LLaMA begins each with a space, so two stand before an answer), the reply to the
+    passage learnt too, and answers with JSON's ASCII escapes. What is asked is therefore no prefix of what is learnt;
+    with a tokenizer that splits at spaces, as LLaMA's does, the prompt of a question alone still is one.
+
+    told (str): the first piece of the first exchange, with {text} where the passage goes.
+    asked (str): the first piece of a question, with {type} where the entity type goes.
+    speaker (str): the piece that announces the student, in both.
+    reply (str): what it says to the passage.
+    """
+
+    told: str
+    asked: str
+    speaker: str
+    reply: str
+
+    def answer(self, queries: Sequence[Query]) -> str:
+        (query,) = queries
+        return self.answer_prefix + json.dumps(query.mentions)
+
+    def first_turn(self, text: str, dataset: str = "") -> Turn:
+        return Turn((fill(self.told, text=text), self.speaker, self.reply), len(self.reply))
+
+    def turn(self, queries: Sequence[Query]) -> Turn:
+        answer = self.answer(queries)
+        return Turn((fill(self.asked, type=queries[0].type), self.speaker, answer), len(answer))
 
 
 # Figure 2 of the paper in the text form of the authors' inference code (universal-ner/universal-ner:
@@ -130,7 +266,61 @@ PLAIN_V1 = Template(
     question="USER: What describes {type} in the text? ASSISTANT:",
     answer_prefix=" ",
 )
-TEMPLATES = {template.name: template for template in (PLAIN_V1,)}
+# The released checkpoints' (UniNER-7B-type and so on).
+UNINER_V1 = PiecewiseTemplate(
+    name="uniner.v1",
+    opening=PLAIN_V1.opening,
+    question=PLAIN_V1.question,
+    answer_prefix="",
+    told="A virtual assistant answers questions from a user based on the provided paragraph. USER: Text: {text}",
+    asked="USER: What describes {type} in the text?",
+    speaker="ASSISTANT: ",
+    reply="I've read this text.",
+)
+# Figure 3 of the paper, for supervised data; the plain one where there is no data set.
+DATASET_V1 = DatasetTemplate(
+    name="dataset.v1",
+    opening=PLAIN_V1.opening.replace("Text: ", "{dataset}Text: "),
+    question=PLAIN_V1.question,
+    answer_prefix=PLAIN_V1.answer_prefix,
+    dataset="Dataset: {name}\n",
+)
+# The plain one: its name tells that the types of its questions are definitions, sentences of a definition teacher.
+PLAIN_DEFINITION_V1 = replace(PLAIN_V1, name="definition.v1")
+# Section 3.2 of the paper; the wording is ours, theirs is not published.
+ALL_IN_ONE_V1 = JointTemplate(
+    name="all-in-one.v1",
+    opening=PLAIN_V1.opening,
+    question="USER: What describes each of {types} in the text? ASSISTANT:",
+    answer_prefix=PLAIN_V1.answer_prefix,
+)
+TEMPLATES = {
+    template.name: template for template in (PLAIN_V1, UNINER_V1, DATASET_V1, PLAIN_DEFINITION_V1, ALL_IN_ONE_V1)
+}
+
+
+def fill(template: str, **values: str) -> str:
+    """Put values into the places of a template. What looks like a place in a value is left alone."""
+    return PLACE.sub(lambda match: values[match[1]], template)
+
+
+def name_fault(name: object) -> str:
+    """Why a label or the name of a data set cannot stand in a prompt, "" if it can."""
+    if not isinstance(name, str):
+        return f"it is a {type(name).__name__}"
+    if not name.strip():
+        return "it is empty"
+    if name != name.strip():
+        return "it begins or ends with white space"
+    return "" if name.isprintable() else "it holds a line break or another control character"
+
+
+def _distinct(mentions: Sequence[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(mentions))
+
+
+def _any_twice(names: Sequence[str]) -> bool:
+    return len(set(names)) < len(names)
 
 
 def load_template(folder: Path) -> Template:

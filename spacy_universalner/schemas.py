@@ -2,7 +2,7 @@
 
 import configparser
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from confection import Config
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError, ValidationInfo, field_validator
@@ -10,6 +10,8 @@ from pydantic_core import ErrorDetails
 from spacy.util import load_config
 
 from .errors import Errors, UniversalNERError
+
+Words = Annotated[str, Field(min_length=1)]
 
 
 class Settings(BaseModel):
@@ -139,6 +141,57 @@ class TrainSettings(Settings):
         return value
 
 
+class GoldSettings(Settings):
+    path: Words = Field(title="File; of format spacy also a folder of .spacy files")
+    labels: dict[str, Words | None] | None = Field(
+        title="Words asked for each tag, null to leave one out; null in place of the map for all tags in lower case"
+    )
+    license: Words = Field(title="Licence of the data, kept beside them")
+
+
+class DocsSettings(GoldSettings):
+    format: Literal["spacy"]
+    spans_key: str | None = Field(title="Key of doc.spans to read, null for doc.ents")
+
+
+class ColumnsSettings(GoldSettings):
+    format: Literal["bio"]
+    separator: Words | None = Field(title="What stands between two columns, null for any white space")
+    columns: PositiveInt = Field(title="Columns of a line")
+    token: int = Field(ge=0, title="Column of the token, counted from 0")
+    tag: int = Field(ge=0, title="Column of the BIO or IOB tag")
+
+    @field_validator("token", "tag")
+    @classmethod
+    def check_column(cls, value: int, info: ValidationInfo) -> int:
+        """A column that a line does not have is no column."""
+        if value >= info.data.get("columns", value + 1):
+            raise ValueError(f"columns are counted from 0, and there are {info.data['columns']}")
+        return value
+
+
+class SuperviseSettings(Settings):
+    limit: int = Field(ge=0, title="Sentences of each set at most, held out ones included, 0 for all")
+    dev_share: float = Field(gt=0, lt=1, title="Share of them held out")
+    max_tokens: PositiveInt = Field(title="Longest passage, in words and punctuation marks; longer ones are cut")
+    seed: int = Field(title="Seed of the sample and the split")
+    benchmark: list[str] = Field(title="Sets of the benchmark folder, by name; their train splits are read")
+    sets: dict[str, Annotated[DocsSettings | ColumnsSettings, Field(discriminator="format")]] = Field(
+        title="Sets of your own, by name"
+    )
+
+    @field_validator("sets")
+    @classmethod
+    def check_names(cls, value: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
+        """A name stands for one set, and there is at least one."""
+        benchmark = info.data.get("benchmark", [])
+        if twice := sorted(set(benchmark) & set(value)):
+            raise ValueError(f"{', '.join(twice)}: in benchmark too, give your set another name")
+        if not value and benchmark == []:
+            raise ValueError("name at least one set, here or in benchmark")
+        return value
+
+
 class ArmSettings(Settings):
     """What makes one student of a study differ from the default; what is not named is as in the other files."""
 
@@ -161,6 +214,7 @@ SECTIONS: dict[str, type[Settings]] = {
     "filter": FilterSettings,
     "convert": ConvertSettings,
     "train": TrainSettings,
+    "supervise": SuperviseSettings,
     "ablate": AblateSettings,
 }
 

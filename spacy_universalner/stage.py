@@ -1,5 +1,6 @@
 """What every script does around its stage: time it, check that it wrote its outputs, report errors as sentences."""
 
+import os
 import resource
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -29,6 +30,9 @@ def stage(name: str, outputs: Sequence[Path], folder: Path = STAGES) -> Iterator
     RAISES (UniversalNERError): an output was not written.
     """
     facts: dict[str, Any] = {}
+    if int(os.environ.get("RANK", 0)):  # the first process that torchrun started speaks for all
+        yield facts
+        return
     start = time.perf_counter()
     before = {path: _stamp(path) for path in outputs}
     yield facts

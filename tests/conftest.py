@@ -1,10 +1,11 @@
 """Fixtures: a tiny real LLaMA with a real byte-level tokenizer, and the base student where it has been fetched."""
 
+import json
 import shutil
 from pathlib import Path
 
 import pytest
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 
 from spacy_universalner.base import SMOLLM2, cache_folder
 from spacy_universalner.prompts import PLAIN_V1
@@ -62,10 +63,9 @@ def make_settings(**changes) -> TrainSettings:
     return TrainSettings(**{**SETTINGS, **changes})
 
 
-def make_tiny_base(folder: Path, *, seed: int = 0, context: int = 512) -> Path:
-    """A random LLaMA of 2 layers and about 30,000 weights with a tokenizer of 400 pieces, as `fetch` writes a base."""
-    import torch
-    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+def make_tiny_tokenizer():
+    """A byte-level tokenizer of 400 pieces, without a first token."""
+    from transformers import PreTrainedTokenizerFast
 
     backend = Tokenizer(models.BPE())
     digits = pre_tokenizers.Digits(individual_digits=True)
@@ -75,7 +75,37 @@ def make_tiny_base(folder: Path, *, seed: int = 0, context: int = 512) -> Path:
     trainer = trainers.BpeTrainer(vocab_size=400, special_tokens=SPECIAL, initial_alphabet=alphabet)
     lines = [PLAIN_V1.opening, PLAIN_V1.question, ' ["Ada", "Paris"] []', "person city organization date event"]
     backend.train_from_iterator(lines * 8, trainer)
-    tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend, eos_token=SPECIAL[2], pad_token=SPECIAL[0])
+    return PreTrainedTokenizerFast(tokenizer_object=backend, eos_token=SPECIAL[2], pad_token=SPECIAL[0])
+
+
+def make_llama_tokenizer():
+    """A tokenizer in the form of LLaMA's: "▁" before every piece of text, bytes for what is not known, <s> first."""
+    from transformers import PreTrainedTokenizerFast
+
+    trained = Tokenizer(models.BPE())
+    trained.pre_tokenizer = pre_tokenizers.Metaspace()
+    lines = [PLAIN_V1.opening, PLAIN_V1.question, ' ["Ada", "Paris"] [] I\'ve', "person city organization date event"]
+    trained.train_from_iterator(lines * 8, trainers.BpeTrainer(vocab_size=200))
+    learnt = json.loads(trained.to_str())["model"]
+    pieces = ["<unk>", "<s>", "</s>", *(f"<0x{byte:02X}>" for byte in range(256)), *learnt["vocab"]]
+    merges = [tuple(merge) for merge in learnt["merges"]]
+    vocab = {piece: i for i, piece in enumerate(pieces)}
+    backend = Tokenizer(models.BPE(vocab, merges, unk_token="<unk>", fuse_unk=True, byte_fallback=True))
+    backend.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
+    backend.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 1)])
+    backend.decoder = decoders.Sequence(
+        [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)]
+    )
+    named = {"unk_token": "<unk>", "bos_token": "<s>", "eos_token": "</s>", "pad_token": "<unk>"}
+    return PreTrainedTokenizerFast(tokenizer_object=backend, **named)
+
+
+def make_tiny_base(folder: Path, *, seed: int = 0, context: int = 512, tokenizer=None) -> Path:
+    """A random LLaMA of 2 layers and about 30,000 weights, as `fetch` writes a base; its tokenizer is the tiny one."""
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    tokenizer = tokenizer or make_tiny_tokenizer()
     tokenizer.save_pretrained(folder)
     torch.manual_seed(seed)
     config = LlamaConfig(
@@ -112,15 +142,25 @@ def tiny_student(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def tuned_student(tiny_base, tmp_path_factory) -> Path:
-    """A tiny student that has learnt CONVERSATIONS by heart; treat it as read-only."""
+def llama_base(tmp_path_factory) -> Path:
+    """A tiny base with a tokenizer like LLaMA's; treat it as read-only."""
+    return make_tiny_base(tmp_path_factory.mktemp("base") / "llama", tokenizer=make_llama_tokenizer())
+
+
+def tune(base: Path, folder: Path, conversations=CONVERSATIONS, **changes) -> Path:
+    """A tiny student that has learnt conversations by heart. RETURNS (Path): its folder."""
     from spacy_universalner.training.trainer import Trainer
 
-    folder = tmp_path_factory.mktemp("tuned")
-    settings = make_settings(epochs=120, learning_rate=1e-2, step_tokens=10000, batch_tokens=10000)
-    trainer = Trainer(tiny_base, CONVERSATIONS, [], settings=settings, work=folder / "work", device="cpu")
+    settings = make_settings(**{"epochs": 120, "step_tokens": 10000, "batch_tokens": 10000, **changes})
+    trainer = Trainer(base, conversations, [], settings=settings, work=folder / "work", device="cpu")
     trainer.save(folder / "student", trainer.run())
     return folder / "student"
+
+
+@pytest.fixture(scope="session")
+def tuned_student(tiny_base, tmp_path_factory) -> Path:
+    """A tiny student that has learnt CONVERSATIONS by heart; treat it as read-only."""
+    return tune(tiny_base, tmp_path_factory.mktemp("tuned"))
 
 
 @pytest.fixture(scope="session")

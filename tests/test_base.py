@@ -8,9 +8,21 @@ import zipfile
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import SimpleNamespace
+from urllib.request import Request
 
 import pytest
-from transformers import AutoConfig, AutoTokenizer, GenerationConfig
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    BloomConfig,
+    GenerationConfig,
+    GPT2Config,
+    LlamaConfig,
+    MistralConfig,
+    MptConfig,
+    Qwen2Config,
+)
 
 from spacy_universalner import base as module
 from spacy_universalner.base import (
@@ -23,12 +35,12 @@ from spacy_universalner.base import (
     cache_folder,
     describe_base,
     fetch_base,
-    find_base,
     name_base,
     tell_choices,
 )
+from spacy_universalner.choices import context_of
 from spacy_universalner.errors import UniversalNERError
-from spacy_universalner.hub import SMALL_FILES, TOKEN_VARIABLE, Unavailable
+from spacy_universalner.hub import SMALL_FILES, TOKEN_VARIABLE, Unavailable, _Redirects
 from spacy_universalner.records import sha256_file
 from spacy_universalner.student import MANIFEST, check_manifest
 
@@ -47,6 +59,9 @@ class Hub:
         self.requests = []
         self.listed = {"model.safetensors": sha256_file(folder / "model.safetensors")}
         self.info = None
+        self.token = None
+        self.cut = None
+        self.ranges = []
 
     def answer(self, path):
         self.requests.append(path)
@@ -56,19 +71,33 @@ class Hub:
         return (self.folder / name).read_bytes() if (self.folder / name).is_file() else None
 
     def describe(self):
-        files = [{"rfilename": path.name} for path in sorted(self.folder.iterdir())]
-        lfs = [{"rfilename": name, "lfs": {"sha256": sha256}} for name, sha256 in self.listed.items()]
-        return {"sha": self.sha, "siblings": [entry for entry in files if entry["rfilename"] not in self.listed] + lfs}
+        files = []
+        for path in sorted(self.folder.iterdir()):
+            lfs = {"lfs": {"sha256": self.listed[path.name]}} if path.name in self.listed else {}
+            files.append({"rfilename": path.name, "size": path.stat().st_size, **lfs})
+        return {"sha": self.sha, "siblings": files}
 
 
 def make_handler(hub):
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self):
             body = hub.answer(self.path)
-            self.send_response(404 if body is None else 200)
-            self.send_header("Content-Length", str(len(body or b"")))
+            if hub.token and self.headers.get("Authorization") != f"Bearer {hub.token}":
+                return self.reply(401, b"")
+            if body is None:
+                return self.reply(404, b"")
+            if wanted := self.headers.get("Range"):
+                hub.ranges.append(wanted)
+                start = int(wanted.removeprefix("bytes=").removesuffix("-"))
+                return self.reply(206, body[start:])
+            self.reply(200, body, cut=hub.cut if "model.safetensors" in self.path else None)
+
+        def reply(self, status, body, *, cut=None):
+            """Answer; or begin to, and hang up after so many bytes."""
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(body)))
             self.end_headers()
-            self.wfile.write(body or b"")
+            self.wfile.write(body[:cut])
 
         def log_message(self, *args):
             pass
@@ -161,9 +190,8 @@ def test_from_the_hub(hub, cache):
 def test_only_the_files_of_a_student_are_fetched_at_the_revision(hub):
     fetch_base(TINY)
     names = [path.rpartition("/")[2] for path in hub.requests[1:]]
-    assert sorted(names) == sorted(
-        name for name in (*SMALL_FILES, "model.safetensors") if (hub.folder / name).is_file()
-    )
+    wanted = {*SMALL_FILES, "model.safetensors"} & {path.name for path in hub.folder.iterdir()}
+    assert sorted(names) == sorted(wanted)
     assert all("/resolve/abc123/" in path for path in hub.requests[1:])
 
 
@@ -321,3 +349,237 @@ def test_a_local_folder_without_weights(monkeypatch, tmp_path):
     monkeypatch.setenv(BASE_VARIABLE, str(tmp_path))
     with pytest.raises(UniversalNERError, match=r"U161.*no model\.safetensors"):
         fetch_base(TINY)
+
+
+# Any base
+
+
+LLAMA = Base("org/tiny", hub="org/tiny")
+
+
+def split(folder):
+    """Weights in shards, as large bases have them."""
+    AutoModelForCausalLM.from_pretrained(folder).save_pretrained(folder / "parts", max_shard_size="50KB")
+    (folder / "model.safetensors").unlink()
+    for path in (folder / "parts").iterdir():
+        if "safetensors" in path.name:
+            path.replace(folder / path.name)
+    shutil.rmtree(folder / "parts")
+
+
+def edit(name, **changes):
+    """Change the keys of a JSON file; None takes a key out."""
+
+    def change(folder):
+        path = folder / name
+        settings = {**json.loads(path.read_text(encoding="utf8")), **changes}
+        kept = {key: value for key, value in settings.items() if value is not None}
+        path.write_text(json.dumps(kept), encoding="utf8")
+
+    return change
+
+
+@pytest.fixture
+def shards(hub):
+    split(hub.folder)
+    hub.listed = {path.name: sha256_file(path) for path in hub.folder.glob("*.safetensors")}
+    return sorted(hub.listed)
+
+
+NAMES = {
+    "built in": ("SmolLM2-135M-Instruct", SMOLLM2),
+    "on the hub": ("huggyllama/llama-7b", Base("huggyllama/llama-7b", hub="huggyllama/llama-7b")),
+}
+
+
+@pytest.mark.parametrize(("name", "expected"), NAMES.values(), ids=NAMES)
+def test_a_base_by_name(name, expected):
+    assert name_base(name) == expected
+
+
+def test_a_folder_is_a_base(tiny_base):
+    assert name_base(str(tiny_base)) == Base("tiny", folder=tiny_base)
+
+
+@pytest.mark.parametrize("name", ["llama", "", "/no/such/folder", "a/b/c", "../x/y"])
+def test_what_names_no_base(name):
+    with pytest.raises(UniversalNERError, match=r"U160.*owner/name.*SmolLM2-135M-Instruct"):
+        fetch_base(name)
+
+
+def test_any_repository_of_the_hub(hub, cache):
+    edit("tokenizer_config.json", eos_token=SPECIAL[2], pad_token=None)(hub.folder)
+    folder = fetch_base("org/tiny")
+    assert folder == cache / "org--tiny"
+    manifest = check_manifest(folder, REQUIRED)
+    assert manifest["name"] == "org/tiny"
+    assert manifest["end"] == {"token": SPECIAL[2], "id": 2, "because": "the tokenizer names it"}
+
+
+def test_a_folder_by_config(tiny_base):
+    manifest = check_manifest(fetch_base(str(tiny_base)), REQUIRED)
+    assert (manifest["name"], manifest["source"]) == ("tiny", "local folder tiny")
+
+
+def test_shards_are_fetched(hub, shards, capsys):
+    folder = fetch_base(LLAMA)
+    assert len(shards) > 1
+    assert {path.name for path in folder.glob("*.safetensors")} == set(shards)
+    assert set(describe_base(check_manifest(folder, REQUIRED))["weights"]) == set(shards)
+    assert "fetch org/tiny" in capsys.readouterr().err
+
+
+def test_a_missing_shard_is_named(hub, shards):
+    fetch_base(LLAMA)
+    folder = fetch_base(LLAMA)
+    (folder / shards[0]).unlink()
+    with pytest.raises(UniversalNERError, match=rf"U051.*{shards[0]} missing"):
+        fetch_base(LLAMA)
+
+
+def test_files_that_are_whole_are_not_fetched_again(hub, shards, cache):
+    sums = dict(hub.listed)
+    hub.listed[shards[-1]] = "0" * 64
+    with pytest.raises(UniversalNERError, match=rf"U160.*{shards[-1]} does not have the sha256"):
+        fetch_base(LLAMA)
+    hub.listed = sums
+    hub.requests.clear()
+    fetch_base(LLAMA)
+    assert [path.rpartition("/")[2] for path in hub.requests[1:]] == [shards[-1]]
+    assert [path.name for path in cache.iterdir()] == ["org--tiny"]
+
+
+def test_a_file_that_was_cut_off_is_gone_on_with(hub, cache):
+    hub.cut = 1000
+    with pytest.raises(UniversalNERError, match=r"U160.*model\.safetensors was cut off after 1000 of \d+ bytes"):
+        fetch_base(LLAMA)
+    hub.cut = None
+    folder = fetch_base(LLAMA)
+    assert hub.ranges == ["bytes=1000-"]
+    assert sha256_file(folder / "model.safetensors") == hub.listed["model.safetensors"]
+
+
+def test_weights_with_code_in_them_are_refused(hub):
+    drop_weights(hub)
+    (hub.folder / "pytorch_model.bin").touch()
+    with pytest.raises(UniversalNERError, match=r"U160.*only pytorch_model\.bin.*safetensors only.*save_pretrained"):
+        fetch_base(LLAMA)
+
+
+def test_local_weights_with_code_in_them_are_refused(tiny_base, tmp_path):
+    folder = shutil.copytree(tiny_base, tmp_path / "other")
+    (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
+    with pytest.raises(UniversalNERError, match=r"U161.*only pytorch_model\.bin"):
+        fetch_base(str(folder))
+
+
+def test_a_gated_repository_says_what_to_do(hub, monkeypatch):
+    hub.token = "secret"
+    monkeypatch.delenv(TOKEN_VARIABLE, raising=False)
+    with pytest.raises(UniversalNERError, match=rf"U160.*401.*gated.*{TOKEN_VARIABLE}"):
+        fetch_base(LLAMA)
+
+
+def test_a_token_opens_it(hub, monkeypatch):
+    hub.token = "secret"
+    monkeypatch.setenv(TOKEN_VARIABLE, "secret")
+    assert fetch_base(LLAMA).is_dir()
+
+
+@pytest.mark.parametrize(("other", "kept"), [("https://hub.org/y", True), ("https://store.org/y", False)])
+def test_a_token_goes_to_the_hub_only(other, kept):
+    request = Request("https://hub.org/x", headers={"Authorization": "Bearer secret", "Range": "bytes=1-"})
+    new = _Redirects().redirect_request(request, None, 302, "Found", {}, other)
+    assert new.has_header("Authorization") == kept
+    assert new.has_header("Range")
+
+
+# What bases leave open
+
+
+TOKENS = {
+    "as the tokenizer says": ({"eos_token": SPECIAL[2], "pad_token": SPECIAL[0]}, {}, (2, 0), "tokenizer names it"),
+    "an end token that config.json names": ({"eos_token": None}, {"eos_token_id": 2}, (2, 0), "config.json names it"),
+    "the first of several": ({"eos_token": None}, {"eos_token_id": [9999, 1, 2]}, (1, 0), "config.json names it"),
+    "an end token that is no token": ({"eos_token": "</s>"}, {"eos_token_id": 2}, (2, 0), "config.json names it"),
+    "pads with the end token": (
+        {"eos_token": SPECIAL[0], "pad_token": SPECIAL[0], "unk_token": SPECIAL[1]},
+        {},
+        (0, 1),
+        "unknown token",
+    ),
+    "no pad, no unknown token": (
+        {"eos_token": SPECIAL[0], "pad_token": None, "bos_token": SPECIAL[1]},
+        {},
+        (0, 1),
+        "a special token",
+    ),
+    "one special token for all": (
+        {"eos_token": SPECIAL[0], "pad_token": None, "bos_token": SPECIAL[0], "unk_token": SPECIAL[0]},
+        {},
+        (0, 0),
+        "masked and never learnt",
+    ),
+}
+
+
+@pytest.mark.parametrize(("tokenizer", "config", "ids", "because"), TOKENS.values(), ids=TOKENS)
+def test_end_and_pad_token_are_chosen_and_said(tiny_base, tmp_path, tokenizer, config, ids, because):
+    folder = shutil.copytree(tiny_base, tmp_path / "other")
+    edit("tokenizer_config.json", **tokenizer)(folder)
+    edit("config.json", **config)(folder)
+    installed = fetch_base(str(folder))
+    manifest = check_manifest(installed, REQUIRED)
+    assert (manifest["end"]["id"], manifest["pad"]["id"]) == ids
+    assert because in " ".join(tell_choices(manifest).values())
+    used = AutoTokenizer.from_pretrained(installed)
+    assert (used.eos_token_id, used.pad_token_id) == ids
+    assert sha256_file(installed / "model.safetensors") == sha256_file(tiny_base / "model.safetensors")
+    expected = None if ids[0] == ids[1] else ids[1]
+    assert AutoConfig.from_pretrained(installed).pad_token_id == expected
+
+
+def test_no_end_token(tiny_base, tmp_path):
+    folder = shutil.copytree(tiny_base, tmp_path / "other")
+    edit("tokenizer_config.json", eos_token=None)(folder)
+    edit("config.json", eos_token_id=9999)(folder)
+    with pytest.raises(UniversalNERError, match=r"U161.*other.*no end token.*eos_token in tokenizer_config\.json"):
+        fetch_base(str(folder))
+
+
+def test_no_tokenizer(tiny_base, tmp_path):
+    folder = shutil.copytree(tiny_base, tmp_path / "other")
+    (folder / "tokenizer.json").unlink()
+    with pytest.raises(UniversalNERError, match=r"U161.*other.*tokenizer"):
+        fetch_base(str(folder))
+
+
+def test_no_such_architecture(tiny_base, tmp_path):
+    folder = shutil.copytree(tiny_base, tmp_path / "other")
+    edit("config.json", model_type="abacus")(folder)
+    with pytest.raises(UniversalNERError, match=r"U161.*other.*ValueError.*abacus"):
+        fetch_base(str(folder))
+
+
+CONTEXTS = {
+    "as configured": (LlamaConfig(max_position_embeddings=77), (77, "max_position_embeddings")),
+    "under another name": (GPT2Config(n_positions=77), (77, "max_position_embeddings")),
+    "under a third name": (MptConfig(max_seq_len=77), (77, "max_seq_len")),
+    "no limit": (BloomConfig(), (2048, "no limit")),
+    "a sliding window": (MistralConfig(max_position_embeddings=99, sliding_window=77), (77, "sliding_window")),
+    "in some layers": (
+        Qwen2Config(max_position_embeddings=99, use_sliding_window=True, sliding_window=77, max_window_layers=1),
+        (77, "sliding_window"),
+    ),
+    "a window that is not used": (
+        Qwen2Config(max_position_embeddings=99, use_sliding_window=False, sliding_window=77),
+        (99, "max_position_embeddings"),
+    ),
+}
+
+
+@pytest.mark.parametrize(("config", "expected"), CONTEXTS.values(), ids=CONTEXTS)
+def test_context(config, expected):
+    tokens, because = context_of(config)
+    assert tokens == expected[0]
+    assert expected[1] in because

@@ -1,6 +1,8 @@
 """The shared prefix, batches and early end against plain `generate` on each whole prompt."""
 
 import json
+from dataclasses import replace
+from functools import cache
 from itertools import islice
 
 import pytest
@@ -10,10 +12,13 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from spacy_universalner.encoding import Encoder
 from spacy_universalner.errors import UniversalNERError
 from spacy_universalner.extraction import Extractor
-from spacy_universalner.prompts import load_template
+from spacy_universalner.parsing import is_whole
+from spacy_universalner.prompts import ALL_IN_ONE_V1, TEMPLATES, UNINER_V1, load_template
+from spacy_universalner.records import Conversation, Query
 from spacy_universalner.registry import Answer
+from spacy_universalner.training.examples import collate, make_row
 
-from .conftest import CONVERSATIONS, ROOT
+from .conftest import CONVERSATIONS, ROOT, tune
 
 TYPES = ["person", "city", "date", "ship's name", "größe", "a very long type, of many words"]
 PASSAGES = [
@@ -43,9 +48,9 @@ class SpiedExtractor(Extractor):
         return {i: [ids for _, ids in sorted(answers.items())] for i, answers in sorted(self.numbered.items())}
 
 
-def make_extractor(folder, *, batch_tokens=4096, max_new_tokens=16) -> SpiedExtractor:
+def make_extractor(folder, *, template=None, batch_tokens=4096, max_new_tokens=16) -> SpiedExtractor:
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
-    encoder = Encoder(AutoTokenizer.from_pretrained(folder), load_template(folder))
+    encoder = Encoder(AutoTokenizer.from_pretrained(folder), template or load_template(folder))
     extractor = SpiedExtractor(model, encoder, batch_tokens=batch_tokens, max_new_tokens=max_new_tokens)
     extractor.numbered, extractor.sizes = {}, []
     return extractor
@@ -55,13 +60,13 @@ def generate(extractor, passages, types) -> dict[int, list[list[int]]]:
     """The ids of `generate`, one prompt at a time; cut where the extractor calls an answer ended."""
     found = {}
     for i, (text, names) in enumerate(zip(passages, types, strict=True)):
-        for name in names:
-            prompt = torch.tensor([[*extractor.encoder.passage(text), *extractor.encoder.ask(name)]])
+        for group in extractor.template.groups(names):
+            prompt = torch.tensor([[*extractor.encoder.passage(text), *extractor.encoder.ask(tuple(group))]])
             ids = extractor.model.generate(
                 prompt,
                 attention_mask=torch.ones_like(prompt),
                 do_sample=False,
-                max_new_tokens=extractor.max_new_tokens,
+                max_new_tokens=min(extractor.max_new_tokens * len(group), extractor.context - prompt.shape[1]),
                 eos_token_id=extractor.encoder.end,
                 pad_token_id=0,
             )[0, prompt.shape[1] :].tolist()
@@ -99,9 +104,11 @@ def test_the_tuned_student_ends_answers_in_every_way(expected):
     folder, ids = expected["tuned"]
     student = make_extractor(folder)
     flat = [answer for answers in ids.values() for answer in answers]
-    ended = {"empty" if tuple(a) == student.empty else "end" if a[-1] == student.encoder.end else "cut" for a in flat}
-    assert ended >= {"empty", "end"}
-    assert len({len(a) for a in flat}) > 3
+    said = [student.encoder.decode(answer) for answer in flat]
+    ways = {"empty" if text == " []" else "whole" if is_whole(text) else "cut" for text in said}
+    assert ways >= {"empty", "whole"}
+    assert len({len(answer) for answer in flat}) > 3
+    assert all(student.encoder.end not in answer for answer, text in zip(flat, said, strict=True) if is_whole(text))
 
 
 @pytest.mark.slow
@@ -181,16 +188,155 @@ def test_room_for_the_answer_is_kept(tiny_student):
 
 
 REPEATS = {
-    "a list that goes round": (["Ada", "Bob", "Ada"], True),
-    "different mentions": (["Ada", "Bob"], False),
-    "one mention": (["Ada"], False),
-    "no mention": ([], False),
+    "a list that goes round": (' ["Ada", "Bob", "Ada"', True),
+    "a list that went round": (' ["Ada", "Bob", "Ada"]', True),
+    "different mentions": (' ["Ada", "Bob"', False),
+    "one mention": (' ["Ada"', False),
+    "no mention": (" [", False),
 }
 
 
-@pytest.mark.parametrize(("mentions", "expected"), REPEATS.values(), ids=REPEATS)
-def test_an_answer_that_repeats_itself_has_ended(tiny_student, mentions, expected):
+@pytest.mark.parametrize(("said", "expected"), REPEATS.values(), ids=REPEATS)
+def test_an_answer_that_repeats_itself_has_ended(tiny_student, said, expected):
     extractor = make_extractor(tiny_student)
-    exchange = extractor.encoder.exchange("person", mentions)
-    answer = exchange.ids[exchange.answer_start : -1]
-    assert extractor._repeats(answer) is expected
+    assert extractor._ended(extractor.encoder.tokenizer(said)["input_ids"]) is expected
+
+
+# Every template
+
+DEFINITIONS = {
+    "person": 'A human being, called "they" in {text}.',
+    "city": "A place where many live, e.g. {type}.",
+    "date": "When something was or will be.",
+}
+DEFINED = tuple(
+    replace(c, queries=tuple(Query(DEFINITIONS[q.type], q.mentions) for q in c.queries)) for c in CONVERSATIONS
+)
+NAMED = tuple(replace(c, dataset="set one") for c in CONVERSATIONS)
+CONTRADICTING = tuple(
+    Conversation(f"{text} {dataset}", text, (Query("person", mentions),), dataset)
+    for text, answers in {
+        "Ada met Grace in Paris.": {"": ("Ada", "Grace"), "set one": ("Ada",), "set two": ()},
+        "Bob left Rome in May.": {"": ("Bob",), "set one": (), "set two": ("Bob", "Rome")},
+    }.items()
+    for dataset, mentions in answers.items()
+)
+LESSONS = {
+    "plain.v1": ("llama_base", CONVERSATIONS, {}),
+    "uniner.v1": ("llama_base", CONVERSATIONS, {"questions": "multi-turn"}),
+    "dataset.v1": ("tiny_base", (*CONTRADICTING, *NAMED[2:]), {}),
+    "definition.v1": ("tiny_base", DEFINED, {}),
+    "all-in-one.v1": ("tiny_base", CONVERSATIONS, {"epochs": 240}),
+}
+
+
+@pytest.fixture(scope="module")
+def learn(tiny_base, llama_base, tmp_path_factory):
+    """A template's student that has learnt conversations by heart, and these conversations."""
+    bases = {"tiny_base": tiny_base, "llama_base": llama_base}
+
+    @cache
+    def _learn(name):
+        base, conversations, changes = LESSONS[name]
+        return tune(bases[base], tmp_path_factory.mktemp(name), conversations, template=name, **changes), conversations
+
+    return _learn
+
+
+@pytest.mark.parametrize("name", LESSONS)
+def test_a_student_learns_in_every_template(learn, name):
+    folder, conversations = learn(name)
+    student = make_extractor(folder)
+    rows = [make_row(student.encoder, conversation, conversation.queries) for conversation in conversations]
+    batch = collate(rows, 0, isolated=name != "uniner.v1")
+    layout = batch.layout
+    with torch.no_grad():
+        logits = student.model(layout.ids, attention_mask=layout.mask, position_ids=layout.positions).logits
+    right = logits.flatten(0, 1)[batch.predict].argmax(-1) == batch.targets
+    assert right.float().mean() > 0.95
+
+
+@pytest.mark.parametrize("name", [name for name in LESSONS if name != "uniner.v1"])
+def test_a_student_answers_in_the_template_it_learnt(learn, name):
+    """All but the released checkpoints', where other words are asked than learnt: too much for 30,000 weights."""
+    folder, conversations = learn(name)
+    student = make_extractor(folder, max_new_tokens=32)
+    texts, datasets = [c.text for c in conversations], [c.dataset for c in conversations]
+    answers = student.extract(texts, [[q.type for q in c.queries] for c in conversations], datasets)
+    assert answers == [[Answer(q.mentions) for q in c.queries] for c in conversations]
+
+
+def test_a_plain_student_answers_what_released_checkpoints_are_asked(learn):
+    """Both are asked the same ids."""
+    folder, conversations = learn("plain.v1")
+    student = make_extractor(folder, template=UNINER_V1, max_new_tokens=32)
+    answers = student.extract([c.text for c in conversations], [[q.type for q in c.queries] for c in conversations])
+    assert answers == [[Answer(q.mentions) for q in c.queries] for c in conversations]
+
+
+@pytest.mark.parametrize("batch_tokens", [1, 900])
+@pytest.mark.parametrize("name", LESSONS)
+def test_ids_are_those_of_generate_in_every_template(learn, name, batch_tokens):
+    student = make_extractor(learn(name)[0], batch_tokens=batch_tokens)
+    student.extract(PASSAGES, ASKED)
+    assert student.ids == generate(student, PASSAGES, ASKED)
+
+
+@pytest.mark.parametrize("name", TEMPLATES)
+@pytest.mark.parametrize("base", ["tiny_base", "llama_base"])
+def test_ids_of_random_weights_are_those_of_generate_in_every_template(request, base, name):
+    student = make_extractor(request.getfixturevalue(base), template=TEMPLATES[name], batch_tokens=900)
+    student.extract(PASSAGES, ASKED)
+    assert student.ids == generate(student, PASSAGES, ASKED)
+
+
+ENDS = {
+    "nothing": [Query("person", ())],
+    "mentions": [Query("person", ("Ada", "Zoë"))],
+    "marks in mentions": [Query("person", ('a "b"', "c]", "}"))],
+    "more types": [Query("person", ()), Query("city", ("Ada", "a]}")), Query("date", ())],
+}
+
+
+@pytest.mark.parametrize("queries", ENDS.values(), ids=ENDS)
+@pytest.mark.parametrize("name", TEMPLATES)
+@pytest.mark.parametrize("base", ["tiny_base", "llama_base"])
+def test_an_answer_ends_with_its_last_bracket(request, base, name, queries):
+    student = make_extractor(request.getfixturevalue(base), template=TEMPLATES[name])
+    for group in student.template.groups(queries):
+        exchange = student.encoder.exchange(group)
+        said = exchange.ids[exchange.answer_start : -1]
+        assert [student._ended(said[:end]) for end in range(1, len(said) + 1)] == [False] * (len(said) - 1) + [True]
+
+
+@pytest.mark.parametrize("said", ["[]", " []", "  []", " [ ]"])
+def test_no_mention_is_said_in_many_ways_by_released_checkpoints(llama_base, said):
+    student = make_extractor(llama_base, template=UNINER_V1)
+    assert student._ended(student.encoder.tokenizer(said, add_special_tokens=False)["input_ids"])
+
+
+@pytest.mark.parametrize("types", [TYPES[:1], TYPES], ids=["one type", "many types"])
+def test_an_answer_has_room_for_each_of_its_types(tiny_base, types):
+    student = make_extractor(tiny_base, template=ALL_IN_ONE_V1, max_new_tokens=5)
+    student.extract(["It rained."], [types])
+    assert len(student.ids[0][0]) == 5 * len(types), "random weights do not end an answer"
+
+
+def test_the_room_ends_with_the_context(tiny_base):
+    student = make_extractor(tiny_base, template=ALL_IN_ONE_V1, max_new_tokens=100)
+    (answers,) = student.extract(["It rained."], [TYPES])
+    prompt = len(student.encoder.passage("It rained.")) + len(student.encoder.ask(tuple(TYPES)))
+    assert len(student.ids[0][0]) <= student.context - prompt < 100 * len(TYPES)
+    assert answers == [Answer((), complete=False)] * len(TYPES)
+
+
+def test_types_cut_off_in_one_answer_are_not_complete(learn):
+    folder, conversations = learn("all-in-one.v1")
+    types = [query.type for query in conversations[0].queries]
+    student = make_extractor(folder, max_new_tokens=32)
+    whole = student.extract([conversations[0].text], [types])[0]
+    student.max_new_tokens = (len(student.ids[0][0]) - 1) // len(types)
+    cut = student.extract([conversations[0].text], [types])[0]
+    assert [answer.complete for answer in whole] == [True, True, True]
+    assert {answer.complete for answer in cut} == {True, False}
+    assert all(part == full for part, full in zip(cut, whole, strict=True) if part.complete)

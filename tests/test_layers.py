@@ -33,7 +33,7 @@ LAYERS = (
     {"hardware", "layout", "causal", "decoding", "extraction", "training", "engines"},
     {"component", "assemble"},
     {"evaluation", "report"},
-    {"ablation"},
+    {"ablation", "tuning"},
 )
 LAYER = {name: number for number, names in enumerate(LAYERS) for name in names}
 HEAVY = ("torch", "transformers", "peft", "vllm", "ray", "openai")
@@ -110,6 +110,8 @@ def test_modules_import_without_heavy_libraries():
         for name in (
             "hardware",
             "layout",
+            "ablation",
+            "tuning",
             "causal",
             "decoding",
             "extraction",

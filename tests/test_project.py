@@ -15,11 +15,14 @@ PROJECT = load_project_config(ROOT)
 COMMANDS = {command["name"]: command for command in PROJECT["commands"]}
 ALL = ["fetch", "sample", "annotate", "filter", "convert", "train", "assemble", "evaluate", "package", "report"]
 RELEASED = ["fetch", "import", "train", "assemble", "evaluate", "package"]
-BESIDE = ["import", "export"]
+SUPERVISED = ["fetch", "supervise", "train-sup", "assemble", "evaluate", "package"]
+BESIDE = ["ablate", "import", "export", "supervise", "train-sup"]
+GOLD = {"vars.conversations": "supervised", "vars.trained": "training/supervised/student"}
 # A workflow, how it is run, and the files its user brings.
 WORKFLOWS = {
     "all": (ALL, {}, set()),
     "released": (RELEASED, {"vars.released": "my.json", "vars.conversations": "released"}, {"my.json"}),
+    "supervised": (SUPERVISED, GOLD, set()),
 }
 BROUGHT = {PROJECT["vars"]["released"]}
 SCRIPTS = sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "scripts").glob("*.py"))
@@ -56,9 +59,28 @@ def test_dependencies_are_kept_in_git_or_written_before(workflow, kept):
         there |= set(commands[name]["outputs"])
 
 
+# The settings of supervised tuning: the commands run before, and the file that stands for what they add.
+SETTINGS = {
+    "alone": (["fetch", "supervise"], "training/base.json"),
+    "distilled": ([*ALL, "supervise"], "training/student/manifest.json"),
+    "mixed": ([*ALL, "supervise"], "corpus/train.jsonl"),
+}
+
+
+@pytest.mark.parametrize("setting", SETTINGS)
+def test_supervised_tuning_depends_on_what_it_starts_from(setting, kept):
+    before, distilled = SETTINGS[setting]
+    overrides = {"vars.setting": setting, "vars.distilled": distilled}
+    commands = {command["name"]: command for command in load_project_config(ROOT, overrides=overrides)["commands"]}
+    written = {path for name in before for path in commands[name]["outputs"]}
+    assert distilled in commands["train-sup"]["deps"]
+    assert [path for path in commands["train-sup"]["deps"] if path not in kept | written] == []
+
+
 @pytest.mark.parametrize("name", BESIDE)
 def test_a_command_beside_the_workflow_needs_nothing_but_its_outputs_and_what_is_brought(name, kept):
-    written = {path for stage in ALL for path in COMMANDS[stage]["outputs"]}
+    before = [*ALL, *BESIDE[: BESIDE.index(name)]]
+    written = {path for stage in before for path in COMMANDS[stage]["outputs"]}
     assert [path for path in COMMANDS[name]["deps"] if path not in kept | written | BROUGHT] == []
 
 
@@ -98,10 +120,9 @@ def test_scripts_and_configs_of_a_line_are_dependencies(name, line):
 
 
 def test_every_script_has_its_command():
-    assert [path for name in COMMANDS for path in COMMANDS[name]["deps"] if path.startswith("scripts/")] == [
-        f"scripts/{name}.py" for name in COMMANDS
-    ]
-    assert SCRIPTS == sorted(f"scripts/{name}.py" for name in COMMANDS)
+    named = [f"scripts/{name.replace('-', '_')}.py" for name in COMMANDS]
+    assert [path for name in COMMANDS for path in COMMANDS[name]["deps"] if path.startswith("scripts/")] == named
+    assert SCRIPTS == sorted(named)
 
 
 @pytest.mark.parametrize(("name", "path"), LISTED, ids=[f"{name}-{path}" for name, path in LISTED])

@@ -1,21 +1,30 @@
 import json
 from dataclasses import asdict, replace
+from functools import partial
 
 import pytest
 
 from spacy_universalner.errors import UniversalNERError
+from spacy_universalner.parsing import is_whole
 from spacy_universalner.prompts import (
+    ALL_IN_ONE_V1,
+    DATASET_V1,
+    PLAIN_DEFINITION_V1,
     PLAIN_V1,
     TEACHER_PROMPTS,
     TEMPLATE_FILE,
     TEMPLATES,
     TYPE_V1,
+    UNINER_V1,
+    Turn,
     get_teacher_prompt,
     get_template,
     load_template,
     messages_key,
     prompt_variant,
 )
+from spacy_universalner.records import Conversation, Query, read_conversations, write_rows
+from spacy_universalner.registry import Answer
 
 ODD = {
     "braces": "a {b} {} {{c}} }{",
@@ -86,31 +95,230 @@ def test_a_key_is_of_all_messages_and_their_order():
     assert messages_key([system, user]) == messages_key([dict(reversed(system.items())), user])
 
 
-def test_the_student_is_asked_as_the_authors_code_asks():
-    opening = "A virtual assistant answers questions from a user based on the provided text. USER: Text: "
-    assert PLAIN_V1.passage("Ada lives.") == opening + "Ada lives. ASSISTANT: I've read this text."
-    assert PLAIN_V1.ask("person") == "USER: What describes person in the text? ASSISTANT:"
-
-
-@pytest.mark.parametrize("value", ODD.values(), ids=ODD)
-def test_texts_and_types_are_left_alone(value):
-    before, after = PLAIN_V1.opening.split("{text}")
-    assert PLAIN_V1.passage(value) == before + value + after
-    before, after = PLAIN_V1.question.split("{type}")
-    assert PLAIN_V1.ask(value) == before + value + after
-
-
-ANSWERS = {
-    "none": ((), " []"),
-    "two": (("Ada", "Łukasz"), ' ["Ada", "Łukasz"]'),
-    "quotes, backslash, line break": (('a "b"', "c\\d", "e\nf"), r' ["a \"b\"", "c\\d", "e\nf"]'),
+SYSTEM = "A virtual assistant answers questions from a user based on the provided text."
+PARAGRAPH = "A virtual assistant answers questions from a user based on the provided paragraph."
+READ = "I've read this text."
+PERSON = "USER: What describes person in the text?"
+LITERALS = {
+    "plain.v1": (
+        f"{SYSTEM} USER: Text: Zoë. ASSISTANT: {READ}",
+        f"{PERSON} ASSISTANT:",
+        Turn((f"{SYSTEM} USER: Text: Zoë. ASSISTANT: {READ}",), 0),
+        Turn((f'{PERSON} ASSISTANT: ["Zoë"]',), 8),
+    ),
+    "uniner.v1": (
+        f"{SYSTEM} USER: Text: Zoë. ASSISTANT: {READ}",
+        f"{PERSON} ASSISTANT:",
+        Turn((f"{PARAGRAPH} USER: Text: Zoë.", "ASSISTANT: ", READ), 20),
+        Turn((PERSON, "ASSISTANT: ", r'["Zo\u00eb"]'), 12),
+    ),
+    "dataset.v1": (
+        f"{SYSTEM} USER: Dataset: conllpp\nText: Zoë. ASSISTANT: {READ}",
+        f"{PERSON} ASSISTANT:",
+        Turn((f"{SYSTEM} USER: Dataset: conllpp\nText: Zoë. ASSISTANT: {READ}",), 0),
+        Turn((f'{PERSON} ASSISTANT: ["Zoë"]',), 8),
+    ),
+    "definition.v1": (
+        f"{SYSTEM} USER: Text: Zoë. ASSISTANT: {READ}",
+        f"{PERSON} ASSISTANT:",
+        Turn((f"{SYSTEM} USER: Text: Zoë. ASSISTANT: {READ}",), 0),
+        Turn((f'{PERSON} ASSISTANT: ["Zoë"]',), 8),
+    ),
+    "all-in-one.v1": (
+        f"{SYSTEM} USER: Text: Zoë. ASSISTANT: {READ}",
+        'USER: What describes each of ["person"] in the text? ASSISTANT:',
+        Turn((f"{SYSTEM} USER: Text: Zoë. ASSISTANT: {READ}",), 0),
+        Turn(('USER: What describes each of ["person"] in the text? ASSISTANT: {"person": ["Zoë"]}',), 20),
+    ),
 }
 
 
-@pytest.mark.parametrize(("mentions", "expected"), ANSWERS.values(), ids=ANSWERS)
-def test_an_answer_is_a_json_list(mentions, expected):
-    assert PLAIN_V1.answer(mentions) == expected
-    assert tuple(json.loads(expected)) == mentions
+@pytest.mark.parametrize("name", TEMPLATES)
+def test_every_character_of_a_template(name):
+    template = TEMPLATES[name]
+    passage, asked, first_turn, turn = LITERALS[name]
+    assert template.passage("Zoë.", "conllpp") == passage
+    assert template.ask(["person"]) == asked
+    assert template.first_turn("Zoë.", "conllpp") == first_turn
+    assert template.turn([Query("person", ("Zoë",))]) == turn
+
+
+def test_all_types_in_one_question():
+    queries = [Query('a "b"', ()), Query("größe", ("Zoë", "x"))]
+    asked = r'USER: What describes each of ["a \"b\"", "größe"] in the text? ASSISTANT:'
+    assert ALL_IN_ONE_V1.ask([query.type for query in queries]) == asked
+    assert ALL_IN_ONE_V1.answer(queries) == r' {"a \"b\"": [], "größe": ["Zoë", "x"]}'
+
+
+@pytest.mark.parametrize("text", ["Ada lives.", "Dataset: x\nText: y", "{dataset}{text}"])
+def test_without_a_data_set_the_question_is_the_plain_one(text):
+    assert DATASET_V1.passage(text) == PLAIN_V1.passage(text)
+    assert DATASET_V1.first_turn(text) == PLAIN_V1.first_turn(text)
+
+
+def test_definitions_are_asked_in_the_plain_words():
+    assert PLAIN_DEFINITION_V1 == replace(PLAIN_V1, name="definition.v1")
+
+
+GROUPS = {name: ([["a"], ["b"], ["c"]] if name != "all-in-one.v1" else [["a", "b", "c"]]) for name in TEMPLATES}
+
+
+@pytest.mark.parametrize(("name", "groups"), GROUPS.items(), ids=GROUPS)
+def test_which_types_are_asked_together(name, groups):
+    assert TEMPLATES[name].groups(["a", "b", "c"]) == groups
+    assert TEMPLATES[name].groups([]) == []
+
+
+@pytest.mark.parametrize("value", ODD.values(), ids=ODD)
+@pytest.mark.parametrize("template", TEMPLATES.values(), ids=TEMPLATES)
+def test_texts_and_types_are_left_alone(template, value):
+    before, after = template.passage("\0").split("\0")
+    assert template.passage(value) == before + value + after
+    before, after = template.first_turn("\0").pieces[0].split("\0")
+    assert template.first_turn(value).pieces[0] == before + value + after
+    if template is not ALL_IN_ONE_V1:
+        before, after = template.ask(["\N{SNOWMAN}"]).split("\N{SNOWMAN}")
+        assert template.ask([value]) == before + value + after
+
+
+def test_many_types_can_be_told_apart():
+    types = ["{types}", 'a", "b', "c, d", "]", *ODD.values()]
+    asked = ALL_IN_ONE_V1.ask(types)
+    before, after = ALL_IN_ONE_V1.question.split("{types}")
+    assert json.loads(asked.removeprefix(before).removesuffix(after)) == types
+
+
+NAMES = {
+    "a line break": ("a\nText: b", "it holds a line break"),
+    "a tab": ("a\tb", "it holds a line break or another control character"),
+    "blank": ("  ", "it is empty"),
+    "white space around": (" conllpp", "white space"),
+    "no text": (5, "it is a int"),
+}
+
+
+@pytest.mark.parametrize(("name", "reason"), NAMES.values(), ids=NAMES)
+def test_a_bad_name_of_a_data_set(name, reason):
+    for use in (DATASET_V1.check_dataset, partial(DATASET_V1.passage, "Ada."), partial(DATASET_V1.first_turn, "Ada.")):
+        with pytest.raises(UniversalNERError, match=f"U151.*{reason}"):
+            use(name)
+
+
+@pytest.mark.parametrize("name", [name for name in TEMPLATES if name != "dataset.v1"])
+def test_a_template_without_a_place_for_data_sets(name):
+    TEMPLATES[name].check_dataset("")
+    with pytest.raises(UniversalNERError, match=f"U150.*'conllpp'.*{name}.*dataset.v1"):
+        TEMPLATES[name].check_dataset("conllpp")
+
+
+MENTIONS = {
+    "none": (),
+    "two": ("Ada", "Łukasz"),
+    "quotes, backslash, line break": ('a "b"', "c\\d", "e\nf"),
+    "brackets and braces": ("a] b", "[c", "{d}", '"}', '": ["'),
+    "special tokens": ("</s>", "<|im_end|>"),
+    "beyond the first plane": ("👩‍🔬", "𝔸"),
+}
+DEFINITIONS = (
+    'A person, called "they" in {the text}, who acts.',
+    "A unit (e.g. km/h) in which speed is given; it isn't a number.",
+)
+
+
+@pytest.mark.parametrize("mentions", MENTIONS.values(), ids=MENTIONS)
+@pytest.mark.parametrize("template", TEMPLATES.values(), ids=TEMPLATES)
+def test_an_answer_is_read_as_it_was_written(template, mentions):
+    queries = [Query("person", mentions), Query(DEFINITIONS[0], ("x",)), Query("größe", ())]
+    for group in template.groups(queries):
+        said = template.answer(group)
+        read = template.read(said, [query.type for query in group])
+        assert read == [Answer(query.mentions) for query in group]
+        assert is_whole(said)
+        assert not template.repeats(said)
+
+
+@pytest.mark.parametrize("template", TEMPLATES.values(), ids=TEMPLATES)
+def test_no_beginning_of_an_answer_is_whole_or_repeats_itself(template):
+    for group in template.groups([Query("a", ("b", 'c "]}', "{d")), Query("e", ("b", "f"))]):
+        said = template.answer(group)
+        assert not is_whole(said[:-1])
+        for end in range(len(said) - 1):
+            assert not is_whole(said[:end])
+            assert not template.repeats(said[:end])
+            assert not any(answer.complete for answer in template.read(said[:end], ["a", "e"])[-1:])
+
+
+DONE = Answer(("Ada", "Bob"))
+CUT = Answer((), complete=False)
+READ_TOGETHER = {
+    "whole": ('{"person": ["Ada", "Bob"], "city": [], "date": ["May"]}', [DONE, Answer(()), Answer(("May",))]),
+    "another order": ('{"date": ["May"], "person": ["Ada", "Bob"], "city": []}', [DONE, Answer(()), Answer(("May",))]),
+    "a mention twice": ('{"person": ["Ada", "Bob", "Ada"], "city": [], "date": []}', [DONE, Answer(()), Answer(())]),
+    "a type not asked": ('{"ship": ["Ada"], "person": ["Ada", "Bob"]}', [DONE, CUT, CUT]),
+    "a type twice": ('{"person": ["Ada", "Bob"], "person": ["Cy"]}', [DONE, CUT, CUT]),
+    "cut off in a list": (
+        '{"person": ["Ada", "Bob"], "city": ["Oslo", "Bo',
+        [DONE, Answer(("Oslo",), complete=False), CUT],
+    ),
+    "cut off in a type": ('{"person": ["Ada", "Bob"], "ci', [DONE, CUT, CUT]),
+    "a list for all": ('["Ada", "Bob"]', [CUT, CUT, CUT]),
+    "nothing": ("", [CUT, CUT, CUT]),
+}
+
+
+@pytest.mark.parametrize(("said", "answers"), READ_TOGETHER.values(), ids=READ_TOGETHER)
+def test_an_answer_about_many_types(said, answers):
+    assert ALL_IN_ONE_V1.read(said, ["person", "city", "date"]) == answers
+
+
+def test_a_type_asked_twice_is_answered_twice():
+    assert ALL_IN_ONE_V1.read(' {"person": ["Ada"]}', ["person", " person "]) == [Answer(("Ada",))] * 2
+    assert ALL_IN_ONE_V1.ask(["person", "person"]) == ALL_IN_ONE_V1.ask(["person"])
+    queries = [Query("person", ("Ada",)), Query("person", ("Ada", "Bob"))]
+    assert ALL_IN_ONE_V1.answer(queries) == ' {"person": ["Ada", "Bob"]}'
+
+
+CUT_SHORT = {
+    "whole": ('["Ada"]', Answer(("Ada",))),
+    "cut off": ('["Ada", "Bo', Answer(("Ada",), complete=False)),
+    "ended without its end": ('["Ada"', Answer(("Ada",), complete=False)),
+    "cut off at once": ('["A', CUT),
+    "an object": ('{"person": ["Ada"]}', CUT),
+    "words": ("Ada", CUT),
+}
+
+
+@pytest.mark.parametrize(("said", "answer"), CUT_SHORT.values(), ids=CUT_SHORT)
+def test_an_answer_about_one_type(said, answer):
+    assert [template.read(said, ["person"]) for template in TEMPLATES.values() if template is not ALL_IN_ONE_V1] == [
+        [answer]
+    ] * (len(TEMPLATES) - 1)
+
+
+@pytest.mark.parametrize("said", ['["Ada", "Bob", "Ada"', '["Ada", "Bob", "Ada", "B', '["Ada", "Ada"]'])
+def test_a_mention_named_again(said):
+    assert all(TEMPLATES[name].repeats(said) for name in TEMPLATES if name != "all-in-one.v1")
+
+
+REPEATS = {
+    "a mention of one type": ('{"a": ["Ada", "Bob", "Ada"', True),
+    "a type": ('{"a": [], "b": ["Ada"], "a": [', True),
+    "a mention of two types": ('{"a": ["Ada"], "b": ["Ada", "Bob"', False),
+}
+
+
+@pytest.mark.parametrize(("said", "expected"), REPEATS.values(), ids=REPEATS)
+def test_a_mention_named_again_among_many_types(said, expected):
+    assert ALL_IN_ONE_V1.repeats(said) is expected
+
+
+def test_definitions_survive_the_file_of_conversations(tmp_path):
+    conversation = Conversation("1", "They run.", tuple(Query(name, ("They",)) for name in DEFINITIONS))
+    write_rows(tmp_path / "train.jsonl", [conversation.to_sharegpt()])
+    (read,) = read_conversations(tmp_path / "train.jsonl")
+    assert read == conversation
+    asked = [PLAIN_DEFINITION_V1.ask([query.type]) for query in read.queries]
+    assert asked == [f"USER: What describes {name} in the text? ASSISTANT:" for name in DEFINITIONS]
 
 
 @pytest.mark.parametrize("template", TEMPLATES.values(), ids=TEMPLATES)
@@ -119,11 +327,24 @@ def test_a_template_survives_a_folder(tmp_path, template):
     assert load_template(tmp_path) == template
 
 
+def test_students_saved_by_earlier_versions_are_loaded(tmp_path):
+    saved = {
+        "name": "plain.v1",
+        "opening": f"{SYSTEM} USER: Text: {{text}} ASSISTANT: {READ}",
+        "question": "USER: What describes {type} in the text? ASSISTANT:",
+        "answer_prefix": " ",
+    }
+    (tmp_path / TEMPLATE_FILE).write_text(json.dumps(saved), encoding="utf8")
+    assert load_template(tmp_path) is PLAIN_V1
+
+
 SAVED = {
     "unknown name": ({**asdict(PLAIN_V1), "name": "plain.v99"}, "U020.*'plain.v99'.*plain.v1"),
     "no name": ({"opening": "{text}"}, "U020.*plain.v1"),
     "changed text": ({**asdict(PLAIN_V1), "question": "{type}?"}, "U021.*plain.v1"),
     "a field missing": ({"name": PLAIN_V1.name}, "U021.*plain.v1"),
+    "another template's text": ({**asdict(PLAIN_V1), "name": "uniner.v1"}, "U021.*uniner.v1"),
+    "changed text of training": ({**asdict(UNINER_V1), "told": "{text}"}, "U021.*uniner.v1"),
     "a field too many": ({**asdict(PLAIN_V1), "end": "</s>"}, "U021.*plain.v1"),
 }
 

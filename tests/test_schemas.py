@@ -30,6 +30,7 @@ SHIPPED = {
     "filter": "distil.cfg",
     "convert": "distil.cfg",
     "train": "train.cfg",
+    "supervise": "supervised.cfg",
 }
 
 
@@ -55,6 +56,11 @@ def test_the_authors_profiles_hold_their_numbers(name):
     assert {key: settings[key] for key in AUTHORS} == AUTHORS
     assert (settings["template"], settings["questions"]) == ("uniner.v1", "multi-turn")
     assert settings["checkpoint_activations"] and not settings["frozen_layers"] and not settings["max_questions"]
+
+
+def test_students_on_gold_data_are_tuned_as_others_are():
+    distilled, gold = (load_settings(CONFIGS / name, "train").model_dump() for name in ("train.cfg", "train-sup.cfg"))
+    assert {key for key, value in gold.items() if value != distilled[key]} <= {"template"}
 
 
 def test_settings_are_the_values_of_the_file(tmp_path):
@@ -132,6 +138,52 @@ def test_a_profile_names_either_a_path_or_a_data_set(tmp_path, changes, expected
 def test_a_profile_may_name_a_path(tmp_path):
     content = pile(path='"data"', dataset="null", split="null", shuffle_buffer=0)
     assert load_settings(write(tmp_path, content), "documents").path == "data"
+
+
+GOLD = """
+[supervise]
+limit = 5
+dev_share = 0.1
+max_tokens = 256
+seed = 0
+benchmark = ["btc"]
+
+[supervise.sets]
+
+[supervise.sets.mine]
+format = "bio"
+path = "my.tsv"
+labels = {"B": "b", "X": null}
+license = "our own"
+separator = "\\t"
+columns = 2
+token = 0
+tag = 1
+"""
+
+
+def test_a_set_of_ones_own_is_read(tmp_path):
+    mine = load_settings(write(tmp_path, GOLD), "supervise").sets["mine"]
+    assert (mine.format, mine.labels, mine.separator) == ("bio", {"B": "b", "X": None}, "\t")
+
+
+# Changes to the profile, and the keys that are wrong then.
+SETS = {
+    "an unknown key": ("tag = 1", "tag = 1\ncolour = 1", ["[supervise] sets.mine.bio.colour"]),
+    "a key of the other format": ('"bio"', '"spacy"', None),
+    "an unknown format": ('"bio"', '"iob"', ["[supervise] sets.mine"]),
+    "a missing key": ('license = "our own"\n', "", ["[supervise] sets.mine.bio.license"]),
+    "a column that is not there": ("tag = 1", "tag = 2", ["[supervise] sets.mine.bio.tag"]),
+    "no words for a tag": ('"b"', '""', ["[supervise] sets.mine.bio.labels.B"]),
+    "a name used twice": ('["btc"]', '["mine"]', ["[supervise] sets"]),
+    "nothing named": (GOLD[GOLD.index('["btc"]') :], "[]\n\n[supervise.sets]\n", ["[supervise] sets"]),
+}
+
+
+@pytest.mark.parametrize(("old", "new", "expected"), SETS.values(), ids=SETS)
+def test_a_wrong_set_is_an_error(tmp_path, old, new, expected):
+    columns = [f"[supervise] sets.mine.spacy.{key}" for key in ("spans_key", "separator", "columns", "token", "tag")]
+    assert problems(tmp_path, GOLD.replace(old, new), "supervise") == (columns if expected is None else expected)
 
 
 def test_an_error_says_what_was_found_and_expected(tmp_path):

@@ -12,6 +12,7 @@ def make_transformers_engine(
     dtype: Literal["auto", "float32", "bfloat16"] = "auto",
     batch_tokens: int = 16384,
     max_new_tokens: int = 128,
+    dataset: str = "",
 ) -> Engine:
     """A student run with Hugging Face transformers.
 
@@ -19,12 +20,20 @@ def make_transformers_engine(
     device (str | None): "cpu", "cuda", "cuda:1", "mps"; None takes an accelerator if there is one.
     dtype (str): "float32", "bfloat16" or "auto", the faster one of the device.
     batch_tokens (int): tokens computed or held at a time: of passages with all their questions, then of open questions.
-    max_new_tokens (int): longest answer, in tokens; 99.9% of those in the embedded corpus have 64 or fewer.
+    max_new_tokens (int): longest answer about a type, in tokens; 99.9% of those in the embedded corpus have 64 or
+        fewer. A student asked all types in one question (all-in-one.v1) has so many for each type.
+    dataset (str): the data set whose rules labels should follow, one that a student tuned with dataset.v1 was told in
+        training; "" for none.
     """
     from .transformers import TransformersEngine
 
     return TransformersEngine(
-        model=model, device=device, dtype=dtype, batch_tokens=batch_tokens, max_new_tokens=max_new_tokens
+        model=model,
+        device=device,
+        dtype=dtype,
+        batch_tokens=batch_tokens,
+        max_new_tokens=max_new_tokens,
+        dataset=dataset,
     )
 
 

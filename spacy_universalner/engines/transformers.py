@@ -18,12 +18,22 @@ from ..student import check_manifest, copy_student, find_student, is_adapter
 class TransformersEngine:
     """See make_transformers_engine for the arguments. The model is loaded at first use."""
 
-    def __init__(self, *, model: str | None, device: str | None, dtype: str, batch_tokens: int, max_new_tokens: int):
+    def __init__(
+        self,
+        *,
+        model: str | None,
+        device: str | None,
+        dtype: str,
+        batch_tokens: int,
+        max_new_tokens: int,
+        dataset: str = "",
+    ):
         self.model = model
         self.device = device
         self.dtype = dtype
         self.batch_tokens = batch_tokens
         self.max_new_tokens = max_new_tokens
+        self.dataset = dataset
 
     @property
     def model(self) -> str | None:
@@ -47,8 +57,13 @@ class TransformersEngine:
         copy_student(find_student(self.model), Path(folder))
 
     def extract(self, passages: Sequence[str], types: Sequence[Sequence[str]]) -> list[list[Answer]]:
-        """See Engine. RAISES (UniversalNERError): a passage that does not fit the student's context."""
-        return self.extractor.extract(passages, types)
+        """See Engine.
+
+        RAISES (UniversalNERError): a passage that does not fit the student's context, a data set its template does not
+            tell.
+        """
+        self.extractor.template.check_dataset(self.dataset)
+        return self.extractor.extract(passages, types, [self.dataset] * len(passages))
 
     def _load(self, folder: Path) -> Extractor:
         manifest = check_manifest(folder)

@@ -1,7 +1,9 @@
-"""The benchmark's data sets as data: where their test split stands, how its columns lie, what its tags mean."""
+"""The benchmark's data sets as data: where their splits stand, how their columns lie, what their tags mean."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+
+from ..errors import Errors, UniversalNERError
 
 
 @dataclass(frozen=True)
@@ -12,14 +14,14 @@ class Columns:
     token (int): the token's column, counted from 0.
     tag (int): the tag's column.
     count (int): how many columns a line has.
-    separator (str): what stands between two columns.
+    separator (str): what stands between two columns; None for any white space.
     """
 
     name: str
     token: int
     tag: int
     count: int = 2
-    separator: str = "\t"
+    separator: str | None = "\t"
 
 
 TOKEN_TAG = Columns("token<TAB>tag", token=0, tag=1)
@@ -31,13 +33,15 @@ SPACED_CONLL = Columns("token part-of-speech chunk tag", token=0, tag=3, count=4
 
 @dataclass(frozen=True)
 class DataSet:
-    """A test split with gold entities.
+    """Sentences with gold entities, to be measured on or to be learnt from.
 
     name (str): short name, unique in the registry.
     file (str): its test split, relative to the benchmark folder.
-    format (Columns): how the file is laid out.
+    format (Columns): how its files are laid out.
     labels (Mapping): the natural words asked for each tag; None for a tag that is left out.
     zero_shot (bool): one of the seven sets of the paper's zero-shot table (universalner.md, section 6).
+    train (tuple): the files of its train split; none for a set that is never trained on.
+    license (str): the licence of its train split, as its publishers state it.
     """
 
     name: str
@@ -45,6 +49,8 @@ class DataSet:
     format: Columns
     labels: Mapping[str, str | None]
     zero_shot: bool = False
+    train: tuple[str, ...] = ()
+    license: str = ""
 
     @property
     def types(self) -> tuple[str, ...]:
@@ -164,6 +170,9 @@ PAPERS = {
 }
 PLACES = {"POINT": "point", "AREA": "area", "ROAD": "road", "RIVER": "river"}
 
+ATTRIBUTION = "the corpus's own, redistributed with attribution"
+UNSTATED = "none stated"
+
 DATASETS: dict[str, DataSet] = {
     dataset.name: dataset
     for dataset in (
@@ -174,14 +183,63 @@ DATASETS: dict[str, DataSet] = {
         DataSet("music", "crossner/music/test.txt", TOKEN_TAG, MUSIC, zero_shot=True),
         DataSet("politics", "crossner/politics/test.txt", TOKEN_TAG, POLITICS, zero_shot=True),
         DataSet("science", "crossner/science/test.txt", TOKEN_TAG, SCIENCE, zero_shot=True),
-        DataSet("btc", "btc/f.conll", TOKEN_TAG, TWEETS),
-        DataSet("bc5cdr", "bc5cdr/test.tsv", TOKEN_TAG, {"Chemical": "chemical", "Disease": "disease"}),
-        DataSet("ncbi", "ncbi/test.tsv", TOKEN_TAG, {"Disease": "disease"}),
-        DataSet("anatem", "anatem/test.tsv", TOKEN_TAG, {"Anatomy": "anatomy"}),
-        DataSet("bc2gm", "bc2gm/test.tsv", TOKEN_TAG, {"GENE": "gene"}),
+        DataSet(
+            "btc",
+            "btc/f.conll",
+            TOKEN_TAG,
+            TWEETS,
+            train=("btc/a.conll", "btc/b.conll", "btc/e.conll", "btc/g.conll"),
+            license="cc-by-4.0",
+        ),
+        DataSet(
+            "bc5cdr",
+            "bc5cdr/test.tsv",
+            TOKEN_TAG,
+            {"Chemical": "chemical", "Disease": "disease"},
+            train=("bc5cdr/train.tsv",),
+            license=ATTRIBUTION,
+        ),
+        DataSet(
+            "ncbi",
+            "ncbi/test.tsv",
+            TOKEN_TAG,
+            {"Disease": "disease"},
+            train=("ncbi/train.tsv",),
+            license=ATTRIBUTION,
+        ),
+        DataSet(
+            "anatem",
+            "anatem/test.tsv",
+            TOKEN_TAG,
+            {"Anatomy": "anatomy"},
+            train=("anatem/train.tsv",),
+            license=ATTRIBUTION,
+        ),
+        DataSet(
+            "bc2gm",
+            "bc2gm/test.tsv",
+            TOKEN_TAG,
+            {"GENE": "gene"},
+            train=("bc2gm/train.tsv",),
+            license=ATTRIBUTION,
+        ),
         DataSet("jnlpba", "jnlpba/test.txt", CONLL, MOLECULES),
-        DataSet("scierc", "scierc/test.txt", SPACED_CONLL, PAPERS),
-        DataSet("harveyner", "harveyner/tweets.test.bio", SPACED, PLACES),
+        DataSet(
+            "scierc",
+            "scierc/test.txt",
+            SPACED_CONLL,
+            PAPERS,
+            train=("scierc/train.txt",),
+            license=UNSTATED,
+        ),
+        DataSet(
+            "harveyner",
+            "harveyner/tweets.test.bio",
+            SPACED,
+            PLACES,
+            train=("harveyner/tweets.train.bio",),
+            license=UNSTATED,
+        ),
     )
 }
 
@@ -189,3 +247,22 @@ DATASETS: dict[str, DataSet] = {
 def zero_shot_sets() -> list[DataSet]:
     """The seven sets of the paper's zero-shot table, in its order."""
     return [dataset for dataset in DATASETS.values() if dataset.zero_shot]
+
+
+def train_sets(names: Sequence[str]) -> list[DataSet]:
+    """The sets of these names, to be trained on.
+
+    RAISES (UniversalNERError): names that are unknown, or of sets that are never trained on, all at once.
+    """
+    problems = []
+    for name in names:
+        if name not in DATASETS:
+            problems.append(f"  {name}: unknown")
+        elif DATASETS[name].zero_shot:
+            problems.append(f"  {name}: one of the zero-shot sets, which are measured on and never trained on")
+        elif not DATASETS[name].train:
+            problems.append(f"  {name}: its train split is not published in this form")
+    if problems:
+        known = ", ".join(name for name, dataset in DATASETS.items() if dataset.train)
+        raise UniversalNERError(Errors.U155.format(problems="\n".join(problems), known=known))
+    return [DATASETS[name] for name in names]

@@ -9,7 +9,7 @@ from pathlib import Path
 from ..align import place
 from ..errors import Errors, UniversalNERError
 from ..records import Conversation
-from .datasets import DataSet
+from .datasets import Columns, DataSet
 
 Span = tuple[int, int, str]
 Token = tuple[str, str]
@@ -42,16 +42,18 @@ def load(dataset: DataSet, folder: Path, limit: int | None = None, seed: int = 0
     RETURNS (list): the examples, in file order.
     RAISES (UniversalNERError): the file is missing or empty, or a line is bad.
     """
-    path = folder / dataset.file
-    if not path.is_file():
-        raise UniversalNERError(Errors.U080.format(path=path, name=dataset.name, file=dataset.file))
-    sentences = read_sentences(path, dataset)
-    examples = [_make_example(f"{dataset.name}-{i}", rows, dataset) for i, rows in enumerate(sentences)]
-    if not examples:
-        raise UniversalNERError(Errors.U004.format(path=path, kind="sentence", hint="Fetch it again."))
+    examples = _read_split(dataset, folder, (dataset.file,), dataset.name)
     if not limit or limit >= len(examples):
         return examples
     return [examples[i] for i in sorted(random.Random(seed).sample(range(len(examples)), limit))]
+
+
+def load_train(dataset: DataSet, folder: Path) -> list[Example]:
+    """Read the train split of a data set, in the order of its files.
+
+    RAISES (UniversalNERError): a file is missing or empty, or a line is bad.
+    """
+    return _read_split(dataset, folder, dataset.train, f"{dataset.name}-train")
 
 
 def load_sets(
@@ -67,17 +69,40 @@ def read_sentences(path: Path, dataset: DataSet) -> Iterator[list[Token]]:
     RAISES (UniversalNERError): a line with another number of columns, or a tag the set does not know.
     """
     rows: list[Token] = []
-    with path.open(encoding="utf8", newline="\n") as file:
-        for number, line in enumerate(file, 1):
-            if not line.strip():
-                if rows:
-                    yield rows
-                rows = []
-            elif not line.startswith(DOCUMENT):
-                token, tag = _read_row(line, number, path, dataset)
-                rows += [(token, tag)] if token else []
+    for number, line in _read_lines(path):
+        if not line.strip():
+            if rows:
+                yield rows
+            rows = []
+        else:
+            token, tag = _read_row(line, number, path, dataset)
+            rows += [(token, tag)] if token else []
     if rows:
         yield rows
+
+
+def find_tags(path: Path, form: Columns) -> list[str]:
+    """The tags of a column file without their prefixes, sorted: the labels of a set that comes without a map.
+
+    RAISES (UniversalNERError): a line with another number of columns.
+    """
+    lines = ((number, line) for number, line in _read_lines(path) if line.strip())
+    tags = {_read_cells(line, number, path, form)[1] for number, line in lines}
+    return sorted({tag.partition("-")[2] for tag in tags} - {""})
+
+
+def divide(example: Example, pieces: Sequence[tuple[int, int]]) -> list[Example]:
+    """Cut an example into pieces of its text; a span that no piece holds whole is in none of them.
+
+    pieces (Sequence): (start, end) character offsets, not overlapping.
+    """
+    ids = [example.id] if len(pieces) == 1 else [f"{example.id}.{i}" for i in range(len(pieces))]
+    parts = []
+    for id_, (first, last) in zip(ids, pieces, strict=True):
+        inside = (span for span in example.spans if first <= span[0] and span[1] <= last)
+        spans = frozenset((start - first, end - first, type_) for start, end, type_ in inside)
+        parts.append(Example(id_, example.text[first:last], example.types, spans))
+    return parts
 
 
 def dev_examples(conversations: Iterable[Conversation]) -> list[Example]:
@@ -96,20 +121,49 @@ def dev_examples(conversations: Iterable[Conversation]) -> list[Example]:
     return examples
 
 
+def _read_lines(path: Path) -> Iterator[tuple[int, str]]:
+    """The lines of a file with their numbers, but for document marks."""
+    with path.open(encoding="utf8", newline="\n") as file:
+        try:
+            for number, line in enumerate(file, 1):
+                if not line.startswith(DOCUMENT):
+                    yield number, line
+        except UnicodeDecodeError as err:
+            raise UniversalNERError(Errors.U100.format(path=path, reason=err)) from err
+
+
+def _read_split(dataset: DataSet, folder: Path, files: Iterable[str], prefix: str) -> list[Example]:
+    """The sentences of some files of a set, numbered through."""
+    examples: list[Example] = []
+    for file in files:
+        path = folder / file
+        if not path.is_file():
+            raise UniversalNERError(Errors.U080.format(path=path, name=dataset.name, file=file))
+        before = len(examples)
+        for rows in read_sentences(path, dataset):
+            examples.append(_make_example(f"{prefix}-{len(examples)}", rows, dataset))
+        if len(examples) == before:
+            raise UniversalNERError(Errors.U004.format(path=path, kind="sentence", hint="Fetch it again."))
+    return examples
+
+
 def _read_row(line: str, number: int, path: Path, dataset: DataSet) -> Token:
-    form = dataset.format
-    cells = line.rstrip("\r\n").split(form.separator)
-    if len(cells) != form.count:
-        raise UniversalNERError(
-            Errors.U081.format(path=path, line=number, expected=form.count, format=form.name, got=line.rstrip("\r\n"))
-        )
-    tag = cells[form.tag].strip()
+    token, tag = _read_cells(line, number, path, dataset.format)
     prefix, _, name = tag.partition("-")
     if tag != "O" and (prefix not in ("B", "I") or name not in dataset.labels):
         raise UniversalNERError(
             Errors.U082.format(path=path, line=number, tag=tag, name=dataset.name, known=", ".join(dataset.labels))
         )
-    return cells[form.token].strip(), tag
+    return token, tag
+
+
+def _read_cells(line: str, number: int, path: Path, form: Columns) -> Token:
+    cells = line.rstrip("\r\n").split(form.separator)
+    if len(cells) != form.count:
+        raise UniversalNERError(
+            Errors.U081.format(path=path, line=number, expected=form.count, format=form.name, got=line.rstrip("\r\n"))
+        )
+    return cells[form.token].strip(), cells[form.tag].strip()
 
 
 def _make_example(id_: str, rows: Sequence[Token], dataset: DataSet) -> Example:

@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 from spacy import displacy
 
 COLORS = ("#bfe1d9", "#ffd8b1", "#d5d0f0", "#f7c8d6", "#c7dcf5", "#e2e9b0", "#f3e2a0", "#dccfc4")
+BARS = ("#9db8d2", "#1f5f99", "#b3470b", "#7a7a7a", "#5f8f3f")
 JOIN = "\uffff"
 """Ends a segment that displaCy would set apart from the next by a space of its own."""
 SPAN_OFFSETS = {"top_offset": 25, "top_offset_step": 19, "span_label_offset": 21}
@@ -68,6 +69,35 @@ def draw_histogram(counts: Mapping[int, int], *, of: str, per: str, bins: int = 
         axes.hist(list(counts), weights=list(counts.values()), bins=edges, color="#1f5f99", rwidth=0.9)
         _strip(axes)
         return _to_svg(figure, f"{total} {of} by {per}, from {low} to {high}.")
+
+
+def draw_bars(groups: Mapping[str, Mapping[str, float]], *, ylabel: str) -> Markup:
+    """Numbers side by side.
+
+    groups (Mapping): numbers by their names, by the name of a group; each group is a cluster of bars.
+    ylabel (str): what the numbers are.
+    RETURNS (Markup): inline SVG, empty without a number.
+    """
+    if not groups:
+        return Markup()
+    names = list(dict.fromkeys(name for group in groups.values() for name in group))
+    width = 0.8 / len(names)
+    with _style(f"bars of {ylabel}"):
+        figure = Figure(figsize=(7.2, 3.4), layout="constrained")
+        axes = figure.add_subplot(ylabel=ylabel)
+        axes.set_axisbelow(True)
+        for i, name in enumerate(names):
+            places = [(place, group[name]) for place, group in enumerate(groups.values()) if name in group]
+            xs = [place + (i - (len(names) - 1) / 2) * width for place, _ in places]
+            bars = axes.bar(xs, [y for _, y in places], width * 0.9, label=name, color=BARS[i % len(BARS)])
+            axes.bar_label(bars, fmt="%.1f", padding=2, fontsize=10)
+        axes.set_xticks(range(len(groups)), list(groups))
+        _strip(axes)
+        axes.legend(frameon=False)
+        said = "; ".join(
+            f"{group}: {', '.join(f'{n} {v:.1f}' for n, v in row.items())}" for group, row in groups.items()
+        )
+        return _to_svg(figure, f"{ylabel}. {said}.")
 
 
 def draw_spans(text: str, spans: Iterable[Sequence[Any]]) -> Markup:

@@ -18,7 +18,8 @@ class Row:
 
     id (str): the conversation.
     ids (tuple): passage, then question, answer and end token, again and again.
-    learnt (tuple): positions of the tokens to be predicted: answers and their end tokens, nothing else.
+    learnt (tuple): positions of the tokens to be predicted: answers and their end tokens, nothing else; in uniner.v1
+        also the reply to the passage.
     starts (tuple): where each question starts in ids; the first one is the length of the passage.
     """
 
@@ -51,15 +52,16 @@ class Batch:
 
 def make_row(encoder: Encoder, conversation: Conversation, queries: Sequence[Query]) -> Row:
     """Render and tokenise a conversation with some of its queries, in the order given."""
-    ids = encoder.passage(conversation.text)
+    groups = encoder.template.groups(queries)
+    exchanges = [encoder.first_exchange(conversation.text, conversation.dataset), *map(encoder.exchange, groups)]
+    ids: list[int] = []
     learnt: list[int] = []
     starts: list[int] = []
-    for query in queries:
-        exchange = encoder.exchange(query.type, query.mentions)
+    for exchange in exchanges:
         starts.append(len(ids))
         learnt += range(len(ids) + exchange.answer_start, len(ids) + len(exchange.ids))
         ids += exchange.ids
-    return Row(conversation.id, tuple(ids), tuple(learnt), tuple(starts))
+    return Row(conversation.id, tuple(ids), tuple(learnt), tuple(starts[1:]))
 
 
 def draw_queries(conversation: Conversation, *, most: int, rng: random.Random) -> list[Query]:

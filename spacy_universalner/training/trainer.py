@@ -293,6 +293,7 @@ class Trainer:
             shutil.rmtree(folder, ignore_errors=True)
             part.replace(folder)
         self.checkpoint.clear()
+        self.processes.gather(None)  # none goes on before the student is there
         return manifest
 
     def _whole_model(self) -> Any:
@@ -322,7 +323,8 @@ class Trainer:
             self.causal_lm, self.encoder, batch_tokens=self.settings.batch_tokens, max_new_tokens=ANSWER_TOKENS
         )
         with self.processes.gathered(self.loss):
-            answers = extractor.extract([c.text for c in self.dev], [[q.type for q in c.queries] for c in self.dev])
+            types = [[query.type for query in c.queries] for c in self.dev]
+            answers = extractor.extract([c.text for c in self.dev], types, [c.dataset for c in self.dev])
         self.loss.train()
         return self.score(self.dev, answers)
 

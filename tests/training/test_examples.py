@@ -1,4 +1,5 @@
 import random
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -6,7 +7,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from spacy_universalner.encoding import Encoder
-from spacy_universalner.prompts import PLAIN_V1
+from spacy_universalner.prompts import ALL_IN_ONE_V1, PLAIN_V1, TEMPLATES, UNINER_V1
 from spacy_universalner.records import Conversation, Query
 from spacy_universalner.training.examples import Row, collate, draw_queries, make_row, plan_epoch, split_rows
 
@@ -45,9 +46,7 @@ def test_learnt_are_the_answers_and_their_end_tokens(encoder, conversation):
     row = make_row(encoder, conversation, conversation.queries)
     learnt = [[row.ids[position] for position in run] for run in runs(row.learnt)]
     assert all(ids[-1] == encoder.end and encoder.end not in ids[:-1] for ids in learnt)
-    assert [encoder.decode(ids) for ids in learnt] == [
-        PLAIN_V1.answer(query.mentions) for query in conversation.queries
-    ]
+    assert [encoder.decode(ids) for ids in learnt] == [PLAIN_V1.answer([query]) for query in conversation.queries]
 
 
 @pytest.mark.parametrize("conversation", [*CONVERSATIONS, ODD], ids=lambda c: c.id)
@@ -56,9 +55,41 @@ def test_a_row_is_what_the_engine_asks_and_the_answers(encoder, conversation):
     assert list(row.ids[: row.starts[0]]) == encoder.passage(conversation.text)
     parts = [row.ids[start:end] for start, end in pairwise((*row.starts, len(row.ids)))]
     for part, query in zip(parts, conversation.queries, strict=True):
-        asked = encoder.ask(query.type)
+        asked = encoder.ask((query.type,))
         assert part[: len(asked)] == asked
-        assert part == encoder.exchange(query.type, query.mentions).ids
+        assert part == encoder.exchange([query]).ids
+
+
+def test_all_types_in_one_question_are_one_exchange(tiny_base):
+    encoder = Encoder(AutoTokenizer.from_pretrained(tiny_base), ALL_IN_ONE_V1)
+    queries = CONVERSATIONS[0].queries
+    row = make_row(encoder, CONVERSATIONS[0], queries)
+    assert row.starts == (len(encoder.passage(CONVERSATIONS[0].text)),)
+    assert row.ids[row.starts[0] :] == encoder.exchange(queries).ids
+    assert encoder.decode([row.ids[i] for i in row.learnt]) == ALL_IN_ONE_V1.answer(queries)
+
+
+def test_types_of_one_question_are_divided_among_rows(tiny_base):
+    encoder = Encoder(AutoTokenizer.from_pretrained(tiny_base), ALL_IN_ONE_V1)
+    queries = CONVERSATIONS[0].queries
+    whole, *parts = (make_row(encoder, CONVERSATIONS[0], part) for part in (queries, queries[:2], queries[2:]))
+    assert split_rows(encoder, CONVERSATIONS[0], queries, len(whole.ids) - 1) == (parts, [])
+
+
+@pytest.mark.parametrize("name", TEMPLATES)
+def test_a_row_names_its_data_set_where_the_template_does(tiny_base, name):
+    encoder = Encoder(AutoTokenizer.from_pretrained(tiny_base), TEMPLATES[name])
+    conversation = CONVERSATIONS[0]
+    rows = [make_row(encoder, c, c.queries) for c in (conversation, replace(conversation, dataset="conllpp"))]
+    assert (rows[0] != rows[1]) is (name == "dataset.v1")
+    assert ("Dataset: conllpp\nText: Ada met" in encoder.decode(rows[1].ids)) is (name == "dataset.v1")
+
+
+def test_the_reply_to_the_passage_is_learnt_as_the_authors_do(tiny_base):
+    encoder = Encoder(AutoTokenizer.from_pretrained(tiny_base), UNINER_V1)
+    row = make_row(encoder, CONVERSATIONS[0], CONVERSATIONS[0].queries[:1])
+    said = [encoder.tokenizer.decode([row.ids[i] for i in run]) for run in runs(row.learnt)]
+    assert said == ["I've read this text.<|im_end|>", '["Ada", "Grace"]<|im_end|>']
 
 
 def test_questions_are_drawn_in_a_new_order_each_time():

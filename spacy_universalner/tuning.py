@@ -1,0 +1,72 @@
+"""A training run as a command has it: files in, a student out, with all that its manifest and card tell."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from .errors import Errors, UniversalNERError
+from .evaluation.metrics import score_answers
+from .hardware import pick_device
+from .provenance import describe_training
+from .records import Conversation, read_conversations, read_json
+from .schemas import TrainSettings, load_settings
+from .training.memory import PROFILES, check_run
+from .training.trainer import Trainer
+
+
+def tune(
+    base: Path,
+    *,
+    train: Sequence[Path],
+    dev: Path,
+    settings: TrainSettings,
+    student: Path,
+    device: str,
+    ignore_memory: bool,
+    **facts: Any,
+) -> dict[str, Any]:
+    """Tune a base or a student, or go on where a killed run stopped.
+
+    base (Path): folder of what is tuned.
+    train (Sequence[Path]): files of conversations to learn from.
+    dev (Path): file of conversations held out.
+    settings (TrainSettings): see schemas.py.
+    student (Path): folder of the tuned student; log and checkpoints stand beside it.
+    device (str): as for `hardware.pick_device`.
+    ignore_memory (bool): go on where memory seems not to suffice.
+    facts (Any): more about the run, for its manifest.
+    RETURNS (dict): facts of the run.
+    RAISES (UniversalNERError): a file that is missing, bad or without a conversation; not enough memory; a loss that is
+        not finite.
+    """
+    conversations = [conversation for path in train for conversation in _read(path)]
+    check_run(
+        read_json(base / "config.json"),
+        settings.model_dump(),
+        {name: load_settings(path, "train").model_dump() for name, path in PROFILES.items() if path.is_file()},
+        conversations=conversations,
+        device=pick_device(device),
+        ignore=ignore_memory,
+    )
+    trainer = Trainer(
+        base,
+        conversations,
+        list(read_conversations(dev)),
+        settings=settings,
+        work=student.parent,
+        device=device,
+        score=score_answers,
+    )
+    training = {**facts, **trainer.run()}
+    trainer.save(
+        student, training, describe_training(settings.model_dump(), base=trainer.base, train=list(train), dev=dev)
+    )
+    return training
+
+
+def _read(path: Path) -> list[Conversation]:
+    found = list(read_conversations(path))
+    if not found:
+        hint = "Run the command that writes it."
+        raise UniversalNERError(Errors.U004.format(path=path, kind="conversation", hint=hint))
+    return found

@@ -1,0 +1,157 @@
+"""Studies: what is trained on, what is scored, and that nothing is done twice."""
+
+import json
+import runpy
+import sys
+from collections import Counter
+
+import pytest
+
+from spacy_universalner import ablation
+from spacy_universalner.ablation import read_training, run_study
+from spacy_universalner.gold.readers import dev_examples
+from spacy_universalner.records import Mention, Record, write_records
+from spacy_universalner.schemas import ConvertSettings
+
+from .conftest import CONVERSATIONS, ROOT, make_settings
+
+CONVERT = {
+    "negatives": "frequency",
+    "negatives_number": 1.0,
+    "negatives_per": "positive",
+    "dev_share": 0.25,
+    "dev_limit": 10,
+    "seed": 0,
+}
+RECORDS = [
+    Record(c.id, c.text, tuple(Mention(m, q.type) for q in c.queries for m in q.mentions)) for c in CONVERSATIONS
+]
+EXAMPLES = dev_examples(CONVERSATIONS[:2])
+SETS = {"tiny": dev_examples(CONVERSATIONS[2:])}
+
+
+@pytest.fixture
+def records(tmp_path):
+    path = tmp_path / "records.jsonl"
+    write_records(path, RECORDS)
+    return path
+
+
+@pytest.fixture
+def study(tiny_base, tmp_path):
+    """Run a study of short runs on the tiny base."""
+
+    def run(arms, sets=SETS):
+        work = tmp_path / "ablation"
+        found = run_study(
+            arms, CONVERSATIONS[:1], base=tiny_base, work=work, dev_examples=EXAMPLES, sets=sets, device="cpu"
+        )
+        return found
+
+    return run
+
+
+def arms(**changes):
+    return {
+        "plain": (CONVERSATIONS, make_settings(epochs=1)),
+        "changed": (CONVERSATIONS, make_settings(epochs=1, **changes)),
+    }
+
+
+def test_training_conversations_are_those_of_convert(records):
+    every = read_training(records, ConvertSettings(**CONVERT))
+    none = read_training(records, ConvertSettings(**{**CONVERT, "negatives": "none"}))
+    assert [c.id for c in every] == [c.id for c in none]
+    assert len(every) == 3
+    assert all(query.mentions for c in none for query in c.queries)
+    assert any(not query.mentions for c in every for query in c.queries)
+
+
+def test_each_student_is_scored(study):
+    found = study(arms(questions="multi-turn"))
+    assert list(found) == ["plain", "changed"]
+    for arm in found.values():
+        assert (arm["conversations"], arm["questions"], arm["negatives"]) == (4, 11, 4)
+        assert arm["steps"] == 4
+        assert arm["dev"].keys() == arm["sets"]["tiny"].keys()
+        assert arm["mean"]["sentences"] == 2
+    assert found["plain"]["loss"] != found["changed"]["loss"]
+
+
+def count_trainers(monkeypatch):
+    made = Counter()
+
+    class Counted(ablation.Trainer):
+        def __init__(self, *args, **kwargs):
+            made["trainers"] += 1
+            super().__init__(*args, **kwargs)
+
+    monkeypatch.setattr(ablation, "Trainer", Counted)
+    return made
+
+
+def test_students_that_are_done_are_not_tuned_again(study, monkeypatch):
+    first = study(arms(seed=1))
+    made = count_trainers(monkeypatch)
+    assert study(arms(seed=1)) == first
+    assert made["trainers"] == 0
+
+
+def test_a_student_of_two_studies_is_tuned_once(study, monkeypatch):
+    made = count_trainers(monkeypatch)
+    found = study(arms())
+    assert made["trainers"] == 1
+    assert found["plain"] == found["changed"]
+
+
+def test_another_question_is_another_result(study, monkeypatch):
+    study(arms())
+    made = count_trainers(monkeypatch)
+    assert study(arms(), sets={})["plain"]["mean"] is None
+    assert made["trainers"] == 1
+
+
+def run_script(monkeypatch, *options):
+    monkeypatch.setattr(sys, "argv", ["ablate.py", *options])
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_path(str(ROOT / "scripts" / "ablate.py"), run_name="__main__")
+    return ended.value.code
+
+
+def test_an_unknown_study_is_named_with_those_there_are(monkeypatch, capsys):
+    assert run_script(monkeypatch, "--study", "colours", "--config", str(ROOT / "configs" / "ablate.cfg")) == 2
+    said = capsys.readouterr().err
+    assert "negatives" in said and "colours" in said
+
+
+def test_the_script_writes_results_and_page(monkeypatch, tmp_path, records, tiny_base):
+    from spacy_universalner.records import write_rows
+
+    write_rows(tmp_path / "dev.jsonl", [c.to_sharegpt() for c in CONVERSATIONS[:2]])
+    lines = {
+        "distil.cfg": "\n".join(["[convert]", *(f"{k} = {json.dumps(v)}" for k, v in CONVERT.items())]),
+        "train.cfg": "\n".join(
+            ["[train]", *(f"{k} = {json.dumps(v)}" for k, v in make_settings().model_dump().items() if k != "lora")]
+            + ["[train.lora]", "r = 4", "alpha = 8", "dropout = 0.0"]
+        ),
+        "ablate.cfg": "[ablate]\nmax_tokens = 100\ndev_limit = 1\nlimit = 1\nseed = 0\n[ablate.studies]\n"
+        '[ablate.studies.two]\nnone = {"convert": {"negatives": "none"}}\nlora = {"train": {"method": "lora"}}\n',
+    }
+    for name, text in lines.items():
+        (tmp_path / name).write_text(text, encoding="utf8")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("spacy_universalner.base.fetch_base", lambda *args, **kwargs: tiny_base)
+    options = {
+        "study": "two",
+        "config": "ablate.cfg",
+        "records": str(records),
+        "dev": "dev.jsonl",
+        "convert": "distil.cfg",
+        "train": "train.cfg",
+    }
+    code = run_script(monkeypatch, *(part for key, value in options.items() for part in (f"--{key}", value)))
+    assert code == 0
+    found = json.loads((tmp_path / "metrics" / "ablation" / "two.json").read_text(encoding="utf8"))
+    assert list(found) == ["none", "lora"]
+    assert found["none"]["negatives"] == 0 < found["lora"]["negatives"]
+    assert "lora" in (tmp_path / "reports" / "ablation" / "two.html").read_text(encoding="utf8")
