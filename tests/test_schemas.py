@@ -39,6 +39,25 @@ def test_the_shipped_configs_load(section):
     assert type(load_settings(CONFIGS / SHIPPED[section], section)) is SECTIONS[section]
 
 
+TUNINGS = [path for path in sorted(CONFIGS.glob("*.cfg")) if "\n[train]\n" in path.read_text(encoding="utf8")]
+
+
+@pytest.mark.parametrize("path", TUNINGS, ids=[path.stem for path in TUNINGS])
+def test_every_shipped_tuning_loads(path):
+    assert load_settings(path, "train").max_minutes > 0
+
+
+AUTHORS = {"epochs": 3, "learning_rate": 2e-5, "warmup": 0.04, "weight_decay": 0, "context": 1024, "dtype": "bfloat16"}
+
+
+@pytest.mark.parametrize("name", ["uniner-7b", "uniner-13b"])
+def test_the_authors_profiles_hold_their_numbers(name):
+    settings = load_settings(CONFIGS / f"{name}.cfg", "train").model_dump()
+    assert {key: settings[key] for key in AUTHORS} == AUTHORS
+    assert (settings["template"], settings["questions"]) == ("uniner.v1", "multi-turn")
+    assert settings["checkpoint_activations"] and not settings["frozen_layers"] and not settings["max_questions"]
+
+
 def test_students_on_gold_data_are_tuned_as_others_are():
     distilled, gold = (load_settings(CONFIGS / name, "train").model_dump() for name in ("train.cfg", "train-sup.cfg"))
     assert {key for key, value in gold.items() if value != distilled[key]} <= {"template"}
