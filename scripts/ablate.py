@@ -11,7 +11,7 @@ from spacy_universalner.gold.datasets import zero_shot_sets
 from spacy_universalner.gold.readers import dev_examples, load_sets
 from spacy_universalner.records import read_conversations, write_json
 from spacy_universalner.report.study import write_study
-from spacy_universalner.schemas import load_settings
+from spacy_universalner.schemas import change_settings, load_settings
 from spacy_universalner.stage import run, stage
 
 
@@ -41,12 +41,15 @@ def main(
         held_out = list(read_conversations(dev))
         arms = {}
         for name, arm in settings.studies[study].items():
+            place = {"path": config, "place": f"ablate.studies.{study}.{name}"}
+            own = change_settings(converting, arm.convert, **place)
             sources = {
-                "distilled": lambda arm=arm: read_training(records, converting.model_copy(update=arm.convert)),
+                "distilled": lambda own=own: read_training(records, own),
                 "supervised": lambda: list(read_conversations(supervised)),
             }
             conversations = [c for source, read in sources.items() if arm.data in (source, "mixed") for c in read()]
-            arms[name] = conversations, training.model_copy(update={"max_tokens": settings.max_tokens, **arm.train})
+            changes = {"max_tokens": settings.max_tokens, **arm.train}
+            arms[name] = conversations, change_settings(training, changes, **place)
         found = run_study(
             arms,
             held_out,

@@ -132,6 +132,16 @@ class TrainSettings(Settings):
     seed: int = Field(title="Seed of everything random")
     lora: LoraSettings
 
+    @field_validator("patience")
+    @classmethod
+    def check_patience(cls, value: int, info: ValidationInfo) -> int:
+        """A run can only stop early where it is evaluated, once to have a best F1 and then often enough."""
+        if value and not info.data.get("dev_conversations", 1):
+            raise ValueError("there is no F1 without dev_conversations: set them, or patience to 0")
+        if value and value >= info.data.get("dev_evals", value + 1):
+            raise ValueError(f"never reached with dev_evals = {info.data['dev_evals']}: set more, or patience to 0")
+        return value
+
     @field_validator("save")
     @classmethod
     def check_save(cls, value: str, info: ValidationInfo) -> str:
@@ -249,6 +259,21 @@ def load_settings(path: Path, section: str) -> Settings:
     if unknown:
         raise UniversalNERError(Errors.U010.format(path=path, problems="\n".join(unknown)))
     return settings
+
+
+def change_settings(settings: Settings, changes: dict[str, Any], *, path: Path, place: str) -> Settings:
+    """The same settings but for some.
+
+    changes (dict): values by key; a subsection is named whole.
+    path (Path): the file that names them.
+    place (str): where in it.
+    RAISES (UniversalNERError): every wrong and unknown key at once.
+    """
+    try:
+        return type(settings)(**{**settings.model_dump(), **changes})
+    except ValidationError as err:
+        problems = "\n".join(f"  [{place}] {_problem(e)}" for e in err.errors())
+        raise UniversalNERError(Errors.U010.format(path=path, problems=problems)) from err
 
 
 def _problem(error: ErrorDetails) -> str:

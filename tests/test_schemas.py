@@ -4,7 +4,9 @@ from pathlib import Path
 import pytest
 
 from spacy_universalner.errors import UniversalNERError
-from spacy_universalner.schemas import SECTIONS, load_settings
+from spacy_universalner.schemas import SECTIONS, change_settings, load_settings
+
+from .conftest import make_settings
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 SAMPLE = '[sample]\nmax_tokens = 256\nlimit = 10\nstrata = ""\nnear_duplicates = 0.8\nspare = 0.25\nseed = 0\n'
@@ -31,6 +33,7 @@ SHIPPED = {
     "convert": "distil.cfg",
     "train": "train.cfg",
     "supervise": "supervised.cfg",
+    "ablate": "ablate.cfg",
 }
 
 
@@ -203,3 +206,22 @@ def test_an_unreadable_file_is_an_error(tmp_path, content):
 def test_a_missing_file_is_an_error(tmp_path):
     with pytest.raises(UniversalNERError, match="U001.*gone.cfg"):
         load_settings(tmp_path / "gone.cfg", "sample")
+
+
+PATIENCE = {
+    "no conversations": ({"patience": 1, "dev_conversations": 0, "dev_evals": 3}, "dev_conversations"),
+    "too few evaluations": ({"patience": 3, "dev_conversations": 2, "dev_evals": 3}, "dev_evals = 3"),
+}
+
+
+@pytest.mark.parametrize(("changes", "said"), PATIENCE.values(), ids=PATIENCE)
+def test_patience_that_cannot_be_reached_is_an_error(changes, said):
+    with pytest.raises(UniversalNERError, match=rf"U010.*(?s:.)*\[ablate.studies.x\] patience: .*{said}"):
+        change_settings(make_settings(), changes, path=CONFIGS / "ablate.cfg", place="ablate.studies.x")
+
+
+def test_changes_to_settings_are_checked_all_at_once():
+    changes = {"learning_rat": 1, "method": "half"}
+    with pytest.raises(UniversalNERError) as err:
+        change_settings(make_settings(), changes, path=CONFIGS / "ablate.cfg", place="here")
+    assert "learning_rat" in str(err.value) and "method" in str(err.value)
