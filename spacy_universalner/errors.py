@@ -179,8 +179,8 @@ class Errors(metaclass=_Coded):
         "student."
     )
     U077 = (
-        "save = 'adapter' in [train] does not go with {path}, which is a tuned student: adapters name a base that can be "
-        "fetched. Set save = 'merged', or tune the base itself."
+        "save = 'adapter' in [train] does not go with {path}, which is a tuned student: adapters name a base that can "
+        "be fetched. Set save = 'merged', or tune the base itself."
     )
     U165 = (
         "The run takes about {need} GiB in {processes} process(es) of this machine, and {room} GiB are free. One of "
