@@ -159,7 +159,7 @@ class Errors(metaclass=_Coded):
     )
     # training
     U070 = (
-        "The loss is {loss} at step {step} (conversations {ids}). Lower the learning rate or look at these "
+        "The {what} is {value} at step {step} (conversations {ids}). Lower the learning rate or look at these "
         "conversations."
     )
     U071 = (
@@ -173,6 +173,14 @@ class Errors(metaclass=_Coded):
     U075 = (
         "report_to names {names}, which cannot be used: {reason}. Name trackers as transformers does (tensorboard, "
         "wandb, mlflow, ...), and install them."
+    )
+    U076 = (
+        "{path} cannot be tuned further: {reason}. Tune it anew with save = 'merged' in [train], or name another "
+        "student."
+    )
+    U077 = (
+        "save = 'adapter' in [train] does not go with {path}, which is a tuned student: adapters name a base that can "
+        "be fetched. Set save = 'merged', or tune the base itself."
     )
     U165 = (
         "The run takes about {need} GiB in {processes} process(es) of this machine, and {room} GiB are free. One of "

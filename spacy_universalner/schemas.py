@@ -136,6 +136,16 @@ class TrainSettings(Settings):
     seed: int = Field(title="Seed of everything random")
     lora: LoraSettings
 
+    @field_validator("patience")
+    @classmethod
+    def check_patience(cls, value: int, info: ValidationInfo) -> int:
+        """A run can only stop early where it is evaluated, once to have a best F1 and then often enough."""
+        if value and not info.data.get("dev_conversations", 1):
+            raise ValueError("there is no F1 without dev_conversations: set them, or patience to 0")
+        if value and value >= info.data.get("dev_evals", value + 1):
+            raise ValueError(f"never reached with dev_evals = {info.data['dev_evals']}: set more, or patience to 0")
+        return value
+
     @field_validator("save")
     @classmethod
     def check_save(cls, value: str, info: ValidationInfo) -> str:

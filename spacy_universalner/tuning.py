@@ -10,6 +10,7 @@ from .hardware import pick_device
 from .provenance import describe_training
 from .records import Conversation, read_conversations, read_json
 from .schemas import TrainSettings, load_settings
+from .student import MANIFEST
 from .training.memory import PROFILES, check_run
 from .training.trainer import Trainer
 
@@ -36,9 +37,11 @@ def tune(
     ignore_memory (bool): go on where memory seems not to suffice.
     facts (Any): more about the run, for its manifest.
     RETURNS (dict): facts of the run.
-    RAISES (UniversalNERError): a file that is missing, bad or without a conversation; not enough memory; a loss that is
-        not finite.
+    RAISES (UniversalNERError): adapters alone on top of a student; a file that is missing, bad or without a
+        conversation; not enough memory; a loss that is not finite.
     """
+    if settings.save == "adapter" and "base" in read_json(base / MANIFEST):
+        raise UniversalNERError(Errors.U077.format(path=base))
     conversations = [conversation for path in train for conversation in _read(path)]
     check_run(
         read_json(base / "config.json"),

@@ -6,6 +6,8 @@ import pytest
 from spacy_universalner.errors import UniversalNERError
 from spacy_universalner.schemas import SECTIONS, change_settings, load_settings
 
+from .conftest import make_settings
+
 CONFIGS = Path(__file__).parents[1] / "configs"
 SAMPLE = '[sample]\nmax_tokens = 256\nlimit = 10\nstrata = ""\nnear_duplicates = 0.8\nspare = 0.25\nseed = 0\n'
 KEYS = ["max_tokens", "limit", "strata", "near_duplicates", "spare", "seed"]
@@ -230,3 +232,15 @@ def test_an_unreadable_file_is_an_error(tmp_path, content):
 def test_a_missing_file_is_an_error(tmp_path):
     with pytest.raises(UniversalNERError, match="U001.*gone.cfg"):
         load_settings(tmp_path / "gone.cfg", "sample")
+
+
+PATIENCE = {
+    "no conversations": ({"patience": 1, "dev_conversations": 0, "dev_evals": 3}, "dev_conversations"),
+    "too few evaluations": ({"patience": 3, "dev_conversations": 2, "dev_evals": 3}, "dev_evals = 3"),
+}
+
+
+@pytest.mark.parametrize(("changes", "said"), PATIENCE.values(), ids=PATIENCE)
+def test_patience_that_cannot_be_reached_is_an_error(changes, said):
+    with pytest.raises(UniversalNERError, match=rf"U010.*ablate.x(?s:.)*patience: .*{said}"):
+        change_settings(make_settings(), changes, where="ablate.x")

@@ -49,3 +49,16 @@ def test_a_file_without_a_conversation_is_an_error(run, empty):
     files = {"gold": GOLD, "distilled": CONVERSATIONS, "dev": CONVERSATIONS[:2]}
     with pytest.raises(UniversalNERError, match=rf"U004.*{empty}\.jsonl"):
         run(**{**files, empty: []})
+
+
+def test_adapters_alone_do_not_go_on_top_of_a_student(tiny_student, tmp_path):
+    with pytest.raises(UniversalNERError, match="U077.*tuned student"):
+        tune(
+            tiny_student,
+            train=[],
+            dev=tmp_path / "dev.jsonl",
+            settings=make_settings(method="lora", save="adapter"),
+            student=tmp_path / "student",
+            device="cpu",
+            ignore_memory=False,
+        )

@@ -50,10 +50,7 @@ def write_study(study: str, arms: Mapping[str, Mapping[str, Any]], *, html: Path
 
 def list_headline(arms: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, str, str]]:
     """Each student's mean over the zero-shot sets, or its dev score where none were asked about."""
-    return [
-        (name, format_cell(_f1(arm, "mean", "string_f1") or arm["dev"]["string_f1"]), _describe(arm))
-        for name, arm in arms.items()
-    ]
+    return [(name, format_cell((arm["mean"] or arm["dev"])["string_f1"]), _describe(arm)) for name, arm in arms.items()]
 
 
 def tabulate_arms(arms: Mapping[str, Mapping[str, Any]]) -> Table:

@@ -26,30 +26,37 @@ class Checkpoint:
         self.processes = processes
         self.run = run
 
-    def save(self, step: int, state: dict[str, Any]) -> None:
-        """Write this process's part, and let go of older ones when all have written theirs."""
+    def save(self, step: int, state: dict[str, Any], *, best: int | None = None) -> None:
+        """Write this process's part, and let go of older ones when all have written theirs.
+
+        best (int | None): the step whose weights are the best so far.
+        """
         self._write(self._name(f"{step}"), state)
         self.processes.gather(None)  # all have written
-        for other, path in self._steps():
-            if other != step:
-                path.unlink()
+        for kind, kept in (("", step), ("best-", best)):
+            for other, path in self._steps(kind):
+                if other != kept:
+                    path.unlink()
 
     def load(self, device: torch.device) -> dict[str, Any] | None:
         """The last state that all processes have; None if there is none of this run."""
-        found = [self._read(path, device, step) for step, path in sorted(self._steps())]
-        states = {step: state for step, state in found if state is not None}
-        if self.processes.first and found and not states:
+        found = list(self._steps())
+        own = [step for step, path in found if self._is_own(path)]
+        if self.processes.first and found and not own:
             sys.stderr.write(f"train: the checkpoint in {self.work} is of another run and is not used\n")
-        common = set.intersection(*map(set, self.processes.gather(list(states))))
-        return states[max(common)] if common else None
+        common = set.intersection(*map(set, self.processes.gather(own)))
+        if not common:
+            return None
+        return torch.load(self._name(f"{max(common)}"), map_location=device, weights_only=True)
 
-    def save_best(self, weights: list[torch.Tensor]) -> None:
-        """Write this process's part of the best weights so far."""
-        self._write(self._name("best"), {"weights": weights})
+    def save_best(self, step: int, weights: list[torch.Tensor]) -> None:
+        """Write this process's part of the best weights so far; those that the checkpoint means are kept beside them,
+        since a run that is killed goes on from there."""
+        self._write(self._name(f"best-{step}"), {"weights": weights})
 
-    def load_best(self, device: torch.device) -> list[torch.Tensor]:
-        """What `save_best` wrote last."""
-        return torch.load(self._name("best"), map_location=device, weights_only=True)["weights"]
+    def load_best(self, step: int, device: torch.device) -> list[torch.Tensor]:
+        """What `save_best` wrote at a step."""
+        return torch.load(self._name(f"best-{step}"), map_location=device, weights_only=True)["weights"]
 
     def clear(self) -> None:
         """Delete all of it: the run is over."""
@@ -59,15 +66,15 @@ class Checkpoint:
     def _name(self, what: str) -> Path:
         return self.work / f"checkpoint.{what}.{self.processes.rank}.pt"
 
-    def _steps(self) -> Iterator[tuple[int, Path]]:
-        """This process's checkpoints by their steps."""
+    def _steps(self, kind: str = "") -> Iterator[tuple[int, Path]]:
+        """This process's checkpoints, or its best weights ("best-"), by their steps."""
         for path in self.work.glob(f"checkpoint.*.{self.processes.rank}.pt"):
-            if match := re.fullmatch(r"checkpoint\.(\d+)\.\d+\.pt", path.name):
+            if match := re.fullmatch(rf"checkpoint\.{kind}(\d+)\.\d+\.pt", path.name):
                 yield int(match[1]), path
 
-    def _read(self, path: Path, device: torch.device, step: int) -> tuple[int, dict[str, Any] | None]:
-        state = torch.load(path, map_location=device, weights_only=True)
-        return step, state if state["run"] == self.run else None
+    def _is_own(self, path: Path) -> bool:
+        """Whether a checkpoint is of this run; its tensors stay on disk."""
+        return torch.load(path, map_location="cpu", mmap=True, weights_only=True)["run"] == self.run
 
     def _write(self, path: Path, state: dict[str, Any]) -> None:
         part = path.with_name(f"{path.name}.part")

@@ -1,9 +1,11 @@
 """From conversations to rows of ids: which questions, which tokens are learnt, which rows go together."""
 
 import random
+from array import array
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 
 import torch
 
@@ -12,9 +14,8 @@ from ..layout import Layout, batch_by_width, lay_out
 from ..records import Conversation, Query
 
 
-@dataclass(frozen=True)
 class Row:
-    """One conversation as ids.
+    """One conversation as ids. All rows of a run are planned ahead, so they are kept in an eighth of what tuples take.
 
     id (str): the conversation.
     ids (tuple): passage, then question, answer and end token, again and again.
@@ -23,10 +24,31 @@ class Row:
     starts (tuple): where each question starts in ids; the first one is the length of the passage.
     """
 
-    id: str
-    ids: tuple[int, ...]
-    learnt: tuple[int, ...]
-    starts: tuple[int, ...]
+    __slots__ = ("id", "_ids", "_learnt", "_starts")
+
+    def __init__(self, id: str, ids: Iterable[int], learnt: Iterable[int], starts: Iterable[int]):
+        self.id = id
+        self._ids, self._learnt, self._starts = (array("i", numbers) for numbers in (ids, learnt, starts))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Row) and all(getattr(self, name) == getattr(other, name) for name in self.__slots__)
+
+    @property
+    def ids(self) -> tuple[int, ...]:
+        return tuple(self._ids)
+
+    @property
+    def learnt(self) -> tuple[int, ...]:
+        return tuple(self._learnt)
+
+    @property
+    def starts(self) -> tuple[int, ...]:
+        return tuple(self._starts)
+
+    @property
+    def width(self) -> int:
+        """How many tokens it has."""
+        return len(self._ids)
 
 
 @dataclass(frozen=True)
@@ -61,7 +83,7 @@ def make_row(encoder: Encoder, conversation: Conversation, queries: Sequence[Que
         starts.append(len(ids))
         learnt += range(len(ids) + exchange.answer_start, len(ids) + len(exchange.ids))
         ids += exchange.ids
-    return Row(conversation.id, tuple(ids), tuple(learnt), tuple(starts[1:]))
+    return Row(conversation.id, ids, learnt, starts[1:])
 
 
 def draw_queries(conversation: Conversation, *, most: int, rng: random.Random) -> list[Query]:
@@ -84,7 +106,7 @@ def split_rows(
     while rest:
         row = make_row(encoder, conversation, rest)
         count = len(rest)
-        if len(row.ids) > longest:
+        if row.width > longest:
             count = bisect_right(range(1, count), longest, key=lambda n: _count_ids(encoder, conversation, rest[:n]))
             row = make_row(encoder, conversation, rest[:count])
         if count:
@@ -109,13 +131,13 @@ def plan_epoch(
     rng.shuffle(shuffled)
     batches: list[list[Row]] = []
     for start in range(0, len(shuffled), pool):
-        batches += batch_by_width(shuffled[start : start + pool], _width, batch_tokens)
+        batches += batch_by_width(shuffled[start : start + pool], attrgetter("width"), batch_tokens)
     rng.shuffle(batches)
     step: list[list[Row]] = []
     tokens = 0
     for batch in batches:
         step.append(batch)
-        tokens += sum(len(row.ids) for row in batch)
+        tokens += sum(row.width for row in batch)
         if tokens >= step_tokens:
             yield step
             step, tokens = [], 0
@@ -132,13 +154,9 @@ def collate(rows: Sequence[Row], pad: int, *, isolated: bool) -> Batch:
     layout = lay_out([row.ids for row in rows], [row.starts for row in rows], pad=pad, isolated=isolated)
     width = layout.ids.shape[1]
     predict = torch.tensor([i * width + position - 1 for i, row in enumerate(rows) for position in row.learnt])
-    targets = torch.tensor([row.ids[position] for row in rows for position in row.learnt])
+    targets = torch.tensor([ids[position] for row in rows for ids in (row.ids,) for position in row.learnt])
     return Batch(tuple(row.id for row in rows), layout, predict, targets)
 
 
-def _width(row: Row) -> int:
-    return len(row.ids)
-
-
 def _count_ids(encoder: Encoder, conversation: Conversation, queries: Sequence[Query]) -> int:
-    return len(make_row(encoder, conversation, queries).ids)
+    return make_row(encoder, conversation, queries).width

@@ -43,20 +43,20 @@ class Journal:
 
 @contextmanager
 def keep_journal(
-    work: Path, *, step: int, share: float, speaks: bool, report_to: Sequence[str], model: Any
+    work: Path, *, rows: int, share: float, speaks: bool, report_to: Sequence[str], model: Any
 ) -> Iterator[Journal]:
     """Open the journal of a run.
 
-    work (Path): folder of the log; rows of later steps than `step` are left out of it.
-    step (int): how far the run is, 0 for a new one.
-    share (float): the same as a share of the run.
+    work (Path): folder of the log.
+    rows (int): how many of its rows are kept, 0 for a new run; later ones will be written again.
+    share (float): how much of the run is done.
     speaks (bool): whether this process writes and shows.
     report_to (Sequence[str]): trackers, as transformers names them.
     model (PreTrainedModel): what is trained, of which trackers keep the config.
     """
     with ExitStack() as stack:
         if speaks:
-            _cut(work / LOG, step)
+            _cut(work / LOG, rows)
         file = stack.enter_context((work / LOG).open("a", encoding="utf8")) if speaks else None
         hidden = not speaks or not sys.stderr.isatty()
         bar = stack.enter_context(tqdm(total=1.0, initial=share, desc="train", disable=hidden, bar_format=BAR))
@@ -64,22 +64,22 @@ def keep_journal(
         yield Journal(file, bar, trackers)
 
 
-def _cut(path: Path, step: int) -> None:
+def _cut(path: Path, rows: int) -> None:
     """Leave out what was logged after the checkpoint, and the half of a line that a kill left."""
-    kept = []
-    if step and path.is_file():
-        rows = [json.loads(line) for line in path.read_text(encoding="utf8").splitlines() if line.endswith("}")]
-        kept = [json.dumps(row) + "\n" for row in rows if row["step"] <= step]
-    path.write_text("".join(kept), encoding="utf8")
+    lines = path.read_text(encoding="utf8").splitlines(keepends=True) if rows and path.is_file() else []
+    path.write_text("".join(lines[:rows]), encoding="utf8")
 
 
 class Trackers:
     """Experiment trackers through the callbacks of transformers: tensorboard, wandb, mlflow, whatever it knows.
 
+    One that cannot start is an error, while there is nothing to lose; one that fails later is left out from there on.
+
     names (Sequence[str]): as for `report_to` of its TrainingArguments.
     work (Path): where those write that write files.
     model (PreTrainedModel): whose config they keep.
-    RAISES (UniversalNERError): a name that transformers does not know, or a tracker that is not installed.
+    RAISES (UniversalNERError): a name that transformers does not know; a tracker that is not installed or
+        does not start.
     """
 
     def __init__(self, names: Sequence[str], work: Path, model: Any):
@@ -91,22 +91,29 @@ class Trackers:
 
         try:
             self.callbacks = [make() for make in get_reporting_integration_callbacks(list(names))]
-        except (ValueError, RuntimeError, ImportError) as err:
+            self.model = model
+            self.state = TrainerState(is_world_process_zero=True, is_local_process_zero=True)
+            args = TrainingArguments(output_dir=str(work), report_to=[], use_cpu=True)
+            self.args = args, self.state, TrainerControl()
+            for callback in self.callbacks:
+                callback.on_train_begin(*self.args, model=model)
+        except Exception as err:  # each has its own ways to fail: no account, no server, no folder
             raise UniversalNERError(Errors.U075.format(names=", ".join(names), reason=err)) from err
-        self.model = model
-        self.state = TrainerState(is_world_process_zero=True, is_local_process_zero=True)
-        self.args = TrainingArguments(output_dir=str(work), report_to=[], use_cpu=True), self.state, TrainerControl()
-        for callback in self.callbacks:
-            callback.on_train_begin(*self.args, model=model)
 
     def log(self, row: Mapping[str, Any]) -> None:
         """Hand a row on."""
-        for callback in self.callbacks:
+        if self.callbacks:
             self.state.global_step = row["step"]
-            logs = {key: value for key, value in row.items() if key != "step"}
-            callback.on_log(*self.args, model=self.model, logs=logs)
+            self._tell("on_log", logs={key: value for key, value in row.items() if key != "step"})
 
     def close(self) -> None:
         """Let the trackers write what they still hold."""
-        for callback in self.callbacks:
-            callback.on_train_end(*self.args, model=self.model, processing_class=None)
+        self._tell("on_train_end", processing_class=None)
+
+    def _tell(self, event: str, **facts: Any) -> None:
+        for callback in list(self.callbacks):
+            try:
+                getattr(callback, event)(*self.args, model=self.model, **facts)
+            except Exception as err:  # a server that is gone, a disk that is full: the run is worth more
+                self.callbacks.remove(callback)
+                sys.stderr.write(f"train: {type(callback).__name__} failed and is told nothing more: {err}\n")

@@ -1,5 +1,6 @@
 """AdamW on float32 master weights, whatever the weights of the model are stored in."""
 
+import math
 from collections.abc import Iterable
 from typing import Any
 
@@ -45,19 +46,21 @@ class MasterAdamW:
     def step(self, grad_scale: float) -> float:
         """Update the weights from their gradients times `grad_scale`, and clear these.
 
-        RETURNS (float): the norm of the gradient before clipping.
+        RETURNS (float): the norm of the gradient before clipping; if it is not finite, the weights are as they were.
         """
         for weight, master in zip(self.weights, self.masters, strict=True):
             grad = weight.grad if weight.grad is not None else torch.zeros_like(weight)
             weight.grad = None
             master.grad = grad.float().mul_(grad_scale)
-        norm = torch.nn.utils.clip_grad_norm_(self.masters, self.max_grad_norm)
-        self.adamw.step()
+        whole = torch.nn.utils.clip_grad_norm_(self.masters, self.max_grad_norm)
+        norm = float(whole.full_tensor() if isinstance(whole, DTensor) else whole)
+        if math.isfinite(norm):
+            self.adamw.step()
         self.adamw.zero_grad()
         for weight, master in zip(self.weights, self.masters, strict=True):
             if weight is not master:
                 weight.copy_(master)
-        return float(norm.full_tensor() if isinstance(norm, DTensor) else norm)
+        return norm
 
     def weights_state(self) -> list[torch.Tensor]:
         """The masters, of each this process's part: what was trained so far."""

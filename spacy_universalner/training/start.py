@@ -5,7 +5,7 @@ from pathlib import Path
 
 from ..base import fetch_base
 from ..errors import Errors, UniversalNERError
-from ..student import MANIFEST, check_manifest
+from ..student import ADAPTER, MANIFEST, check_manifest
 
 
 class Setting(str, Enum):
@@ -35,12 +35,13 @@ def find_start(setting: Setting, distilled: Path, *, base: str) -> Path:
     distilled (Path): the file that stands for it, as named to weasel: the record of the base, the student's manifest
         or the distilled conversations.
     base (str): as in TrainSettings.
-    RAISES (UniversalNERError): the file is of another setting, or the student is damaged.
+    RAISES (UniversalNERError): the file is of another setting, or the student is damaged or holds adapters alone.
     """
     _check(setting, distilled)
     if setting is not Setting.DISTILLED:
         return fetch_base(base)
-    check_manifest(distilled.parent)
+    if ADAPTER in check_manifest(distilled.parent)["files"]:
+        raise UniversalNERError(Errors.U076.format(path=distilled.parent, reason="it holds adapters alone"))
     return distilled.parent
 
 

@@ -42,6 +42,8 @@ Score = Callable[[Sequence[Conversation], Sequence[Sequence[Answer]]], float]
 """Takes conversations and an answer to each of their questions, gives an F1 in percent."""
 ANSWER_TOKENS = 128
 """Longest answer asked for in an evaluation."""
+NO_OTHER_RUN = {"save", "save_minutes", "report_to"}
+"""Settings that change nothing that is learnt: a checkpoint stays good when they do."""
 
 
 @dataclass
@@ -55,6 +57,7 @@ class Progress:
     best_f1 (float), best_step (int): the best of them, the later one of two equals.
     stale (int): evaluations since the best one.
     resumed (int): how often the run was resumed.
+    rows (int): of the log.
     """
 
     step: int = 0
@@ -68,6 +71,7 @@ class Progress:
     best_step: int = 0
     stale: int = 0
     resumed: int = 0
+    rows: int = 0
 
 
 @dataclass
@@ -128,8 +132,14 @@ class Trainer:
         self.dev = self._draw_dev(dev[: settings.dev_conversations])
         self.dev_rows = [row for c in self.dev for row in split_rows(self.encoder, c, c.queries, self.context)[0]]
         self.progress = Progress()
-        data = [conversation.to_sharegpt() for conversation in (*train, *dev)]
-        run = [settings.model_dump(), self.base["files"], asdict(self.template), data, self.processes.count]
+        data = [sha256_json(conversation.to_sharegpt()) for conversation in (*train, *dev)]
+        run = [
+            settings.model_dump(exclude=NO_OTHER_RUN),
+            self.base["files"],
+            asdict(self.template),
+            data,
+            self.processes.count,
+        ]
         self.checkpoint = Checkpoint(work, self.processes, run=sha256_json(run))
 
     def _load(self, base: Path) -> None:
@@ -204,14 +214,14 @@ class Trainer:
         """Train, from the checkpoint if there is one of this very run. The best weights are in place afterwards.
 
         RETURNS (dict): facts for the manifest: tokens, seconds, tokens per second, losses, F1.
-        RAISES (UniversalNERError): the loss is not finite.
+        RAISES (UniversalNERError): a loss or a gradient is not finite.
         """
         self.work.mkdir(parents=True, exist_ok=True)
         self._resume()
         saved = time.monotonic()
         with keep_journal(
             self.work,
-            step=self.progress.step,
+            rows=self.progress.rows,
             share=self.share,
             speaks=self.processes.first,
             report_to=self.settings.report_to,
@@ -242,10 +252,14 @@ class Trainer:
         progress.loss = round(loss, 4)
         row = {"step": progress.step, "tokens": progress.tokens, "loss": progress.loss, "lr": lr}
         rate = tokens / seconds
-        journal.add({**row, "tokens_per_s": round(rate, 1), "seconds": round(progress.seconds, 1)})
+        self._log(journal, {**row, "tokens_per_s": round(rate, 1), "seconds": round(progress.seconds, 1)})
         left = progress.seconds / self.share * max(0.0, 1 - self.share)
         state = f"loss {loss:.3f}, {progress.tokens} tokens, {rate:.0f} tokens/s, about {left / 60:.1f} min left"
         journal.show(self.share, state, step=progress.step)
+
+    def _log(self, journal: Journal, row: dict[str, Any]) -> None:
+        journal.add(row)
+        self.progress.rows += 1
 
     def _facts(self) -> dict[str, Any]:
         progress = self.progress
@@ -257,6 +271,7 @@ class Trainer:
             "tokens_per_s": round(progress.tokens / max(progress.seconds, 1e-9), 1),
             "processes": self.processes.count,
             "loss": progress.loss,
+            "dev_conversations": len(self.dev),
             "dev_loss": progress.dev_loss,
             "dev_f1": progress.best_f1,
             "best_step": progress.best_step if progress.best_f1 is not None else progress.step,
@@ -326,7 +341,7 @@ class Trainer:
             types = [[query.type for query in c.queries] for c in self.dev]
             answers = extractor.extract([c.text for c in self.dev], types, [c.dataset for c in self.dev])
         self.loss.train()
-        return self.score(self.dev, answers)
+        return self.processes.agree(self.score(self.dev, answers))
 
     @property
     def share(self) -> float:
@@ -348,7 +363,7 @@ class Trainer:
         """Linear warm-up, then a cosine to zero over the share of the run that is done."""
         warmup = self.settings.warmup
         if self.share < warmup:
-            return self.settings.learning_rate * (self.share / warmup + 1 / len(self.steps))
+            return self.settings.learning_rate * min(1.0, self.share / warmup + 1 / len(self.steps))
         return self.settings.learning_rate * 0.5 * (1 + math.cos(math.pi * (self.share - warmup) / (1 - warmup)))
 
     def _step(self, step: Sequence[Sequence[Row]], lr: float) -> tuple[int, float]:
@@ -362,12 +377,17 @@ class Trainer:
             loss.backward()
             total += float(loss.detach())
         total = self.processes.sum(total)
-        if not math.isfinite(total):
-            ids = ", ".join(row.id for rows in step for row in rows)
-            raise UniversalNERError(Errors.U070.format(loss=total, step=self.progress.step + 1, ids=ids))
+        self._check("loss", total, step)
         self.optimizer.set_lr(lr)
-        self.optimizer.step(count / learnt)  # gradients of several processes come as their mean
-        return sum(len(row.ids) for rows in step for row in rows), total / learnt
+        norm = self.optimizer.step(count / learnt)  # gradients of several processes come as their mean
+        self._check("gradient's norm", norm, step)
+        return sum(row.width for rows in step for row in rows), total / learnt
+
+    def _check(self, what: str, value: float, step: Sequence[Sequence[Row]]) -> None:
+        """RAISES (UniversalNERError): the value is not finite; all processes have the same one."""
+        if not math.isfinite(value):
+            ids = ", ".join(row.id for rows in step for row in rows)
+            raise UniversalNERError(Errors.U070.format(what=what, value=value, step=self.progress.step + 1, ids=ids))
 
     def _loss(self, batch: Batch) -> torch.Tensor:
         batch = batch.to(self.device)
@@ -388,19 +408,20 @@ class Trainer:
             if progress.best_f1 is None or progress.dev_f1 >= progress.best_f1:
                 progress.best_f1, progress.best_step, progress.stale = progress.dev_f1, progress.step, 0
                 if self.share < 1:
-                    self.checkpoint.save_best(self.optimizer.weights_state())
+                    self.checkpoint.save_best(progress.step, self.optimizer.weights_state())
             else:
                 progress.stale += 1
-        journal.add(row)
+        self._log(journal, row)
 
     def _take_best(self) -> None:
         """Put back the weights with the best F1, where they are not those of the last step."""
-        if self.progress.best_f1 is not None and self.progress.best_step < self.progress.step:
-            self.optimizer.load_weights(self.checkpoint.load_best(self.device))
+        best = self.progress.best_step
+        if self.progress.best_f1 is not None and best < self.progress.step:
+            self.optimizer.load_weights(self.checkpoint.load_best(best, self.device))
 
     def _save_checkpoint(self) -> None:
         state = {"progress": asdict(self.progress), "optimizer": self.optimizer.state_dict()}
-        self.checkpoint.save(self.progress.step, state)
+        self.checkpoint.save(self.progress.step, state, best=self.progress.best_step)
 
     def _resume(self) -> None:
         state = self.checkpoint.load(self.device)

@@ -71,3 +71,7 @@ def test_without_zero_shot_sets_the_dev_scores_are_shown(tmp_path):
     assert "vars.benchmark_data" in page.text
     assert "31.2" in page.text
     assert "| isolated | – |" in markdown
+
+
+def test_a_mean_of_zero_is_not_taken_for_none():
+    assert study.list_headline({"none": make_arm(0.0)})[0][1] == "0.0"

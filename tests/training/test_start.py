@@ -8,7 +8,7 @@ import pytest
 from spacy_universalner.base import BASE_VARIABLE, CACHE_VARIABLE
 from spacy_universalner.errors import UniversalNERError
 from spacy_universalner.records import Conversation, Query, read_json, write_json, write_rows
-from spacy_universalner.student import MANIFEST, check_manifest
+from spacy_universalner.student import ADAPTER, MANIFEST, check_manifest, write_manifest
 from spacy_universalner.training.start import EXAMPLES, Setting, find_start
 
 from ..conftest import CONVERSATIONS, SETTINGS
@@ -41,6 +41,14 @@ def test_a_damaged_student_is_not_started_from(tiny_student, tmp_path):
     shutil.copytree(tiny_student, tmp_path / "student")
     (tmp_path / "student" / "config.json").write_text("{}", encoding="utf8")
     with pytest.raises(UniversalNERError, match=r"U005.*config\.json"):
+        find_start(Setting.DISTILLED, tmp_path / "student" / MANIFEST, base=NAME)
+
+
+def test_adapters_alone_are_not_started_from(tiny_student, tmp_path):
+    shutil.copytree(tiny_student, tmp_path / "student")
+    (tmp_path / "student" / ADAPTER).touch()
+    write_manifest(tmp_path / "student", {"base": {"name": "tiny"}})
+    with pytest.raises(UniversalNERError, match="U076.*adapters alone"):
         find_start(Setting.DISTILLED, tmp_path / "student" / MANIFEST, base=NAME)
 
 

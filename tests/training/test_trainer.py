@@ -9,7 +9,7 @@ from transformers import AutoModelForCausalLM
 from spacy_universalner.engines.transformers import TransformersEngine
 from spacy_universalner.errors import UniversalNERError
 from spacy_universalner.records import Conversation, Query
-from spacy_universalner.student import check_manifest
+from spacy_universalner.student import check_manifest, weights_of
 from spacy_universalner.training.trainer import Trainer
 
 from ..conftest import CONVERSATIONS, make_settings
@@ -26,9 +26,11 @@ class Killed(Exception):
 def make_trainer(tiny_base, tmp_path):
     """A run on CONVERSATIONS in a folder of its own."""
 
-    def make(work="work", *, base=tiny_base, train=CONVERSATIONS, dev=CONVERSATIONS[:2], **changes) -> Trainer:
+    def make(
+        work="work", *, base=tiny_base, train=CONVERSATIONS, dev=CONVERSATIONS[:2], score=None, **changes
+    ) -> Trainer:
         settings = make_settings(**changes)
-        return Trainer(base, train, dev, settings=settings, work=tmp_path / work, device="cpu")
+        return Trainer(base, train, dev, settings=settings, work=tmp_path / work, device="cpu", score=score)
 
     return make
 
@@ -130,6 +132,14 @@ def test_the_learning_rate_rises_and_falls(make_trainer):
     assert rates[-1] < 1e-3
 
 
+def test_the_learning_rate_never_exceeds_its_peak(make_trainer):
+    trainer = make_trainer(warmup=0.17)
+    rates = []
+    for trainer.progress.step in range(STEPS):
+        rates.append(trainer._learning_rate())
+    assert max(rates) <= 1e-2
+
+
 def test_frozen_layers_stay(make_trainer):
     trainer = make_trainer(frozen_layers=1)
     before = {key: value.clone() for key, value in trainer.model.state_dict().items()}
@@ -204,6 +214,79 @@ def test_a_run_stopped_after_its_last_step_has_only_to_be_saved(make_trainer):
     facts = again.run()
     assert (facts["loss"], facts["steps"], facts["resumed"]) == (expected["loss"], STEPS, 1)
     assert same_weights(first, again)
+
+
+def test_a_run_stopped_after_its_last_evaluation_logs_it_once(make_trainer):
+    settings = {"save_minutes": EACH_STEP, "dev_conversations": 2, "dev_evals": 2}
+    stopped = make_trainer(**settings)
+    kill(stopped, "_take_best", 0)
+    with pytest.raises(Killed):
+        stopped.run()
+    make_trainer(**settings).run()
+    assert [row["step"] for row in read_log(stopped) if "dev_loss" in row] == [4, 8, 12]
+
+
+def scores(*given):
+    """An F1 for each evaluation, whatever the answers are."""
+    left = iter(given)
+    return lambda conversations, answers: next(left)
+
+
+WATCHED = {"dev_conversations": 1, "dev_questions": 1, "dev_evals": 5}
+
+
+def test_the_best_weights_are_those_with_the_best_f1(make_trainer):
+    trainer = make_trainer(score=scores(1, 5, 3, 2, 4, 3), **WATCHED)
+    facts = trainer.run()
+    assert (facts["dev_f1"], facts["best_step"], facts["steps"]) == (5, 4, STEPS)
+    until = make_trainer("until", **WATCHED)
+    kill(until, "_step", 4)
+    with pytest.raises(Killed):
+        until.run()
+    assert same_weights(trainer, until)
+
+
+def test_a_run_that_gets_no_better_stops(make_trainer):
+    facts = make_trainer(score=scores(1, 5, 3, 2), patience=2, **WATCHED).run()
+    assert (facts["best_step"], facts["steps"]) == (4, 8)
+
+
+def test_best_weights_after_the_checkpoint_do_not_replace_its_own(make_trainer):
+    """A run on a clock is evaluated at other steps when it goes on: the best after its checkpoint may not return."""
+    stopped = make_trainer(score=scores(4, 9), **WATCHED)
+    evaluate = stopped._evaluate
+
+    def evaluate_and_save_once(journal):
+        evaluate(journal)
+        if stopped.progress.evals == 1:
+            stopped._save_checkpoint()
+
+    stopped._evaluate = evaluate_and_save_once
+    kill(stopped, "_step", 5)
+    with pytest.raises(Killed):
+        stopped.run()
+    resumed = make_trainer(score=scores(3, 3, 3, 3, 3), **WATCHED)
+    facts = resumed.run()
+    assert (facts["dev_f1"], facts["best_step"]) == (4, 2)
+    until = make_trainer("until", **WATCHED)
+    kill(until, "_step", 2)
+    with pytest.raises(Killed):
+        until.run()
+    assert same_weights(resumed, until)
+
+
+SAME = {"tracker": {"report_to": ["none"]}, "minutes between checkpoints": {"save_minutes": 30}}
+
+
+@pytest.mark.parametrize("changes", SAME.values(), ids=SAME)
+def test_a_checkpoint_stays_good_when_only_its_keeping_changes(make_trainer, changes):
+    stopped = make_trainer(save_minutes=EACH_STEP)
+    kill(stopped, "_step", 3)
+    with pytest.raises(Killed):
+        stopped.run()
+    resumed = make_trainer(**changes)
+    resumed._resume()
+    assert resumed.progress.step == 3
 
 
 OTHER = {
@@ -308,6 +391,16 @@ def test_a_loss_that_is_no_number(make_trainer):
         UniversalNERError, match=r"U070.*nan at step 1 \(conversations [abcd], [abcd], [abcd], [abcd]\)"
     ):
         trainer.run()
+
+
+def test_a_gradient_that_is_no_number(make_trainer):
+    """The loss is still one: the weights stay as they are, and the conversations are named."""
+    trainer = make_trainer()
+    before = {key: value.clone() for key, value in trainer.model.state_dict().items()}
+    trainer.model.model.norm.weight.register_hook(lambda grad: grad * math.nan)
+    with pytest.raises(UniversalNERError, match=r"U070.*gradient.*nan at step 1 \(conversations [abcd]\)"):
+        trainer.run()
+    assert all(torch.equal(value, before[key]) for key, value in trainer.model.state_dict().items())
 
 
 LONG = Conversation("long", "Paris " * 600, (Query("city", ("Paris",)),))
