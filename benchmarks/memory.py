@@ -70,13 +70,16 @@ def learnt(batch) -> int:
     return sum(len(row.learnt) for row in batch)
 
 
-def main(only: Annotated[str, typer.Option(help="Measure one setting in this process and print it")] = "") -> None:
+def main(
+    only: Annotated[str, typer.Option(help="Measure one setting in this process and print it")] = "",
+    names: Annotated[list[str] | None, typer.Option("--name", help="Measure these settings; all without")] = None,
+) -> None:
     """Measure the settings in turn."""
     if only:
         typer.echo(json.dumps(measure(only)))
         return
     found = {}
-    for name in SETTINGS:
+    for name in names or SETTINGS:
         command = [sys.executable, __file__, "--only", name]
         done = subprocess.run(command, capture_output=True, text=True, check=True)
         row = found[name] = json.loads(done.stdout.strip().splitlines()[-1])

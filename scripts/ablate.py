@@ -1,5 +1,6 @@
 """Tune students that differ in one thing, on one budget, and compare them."""
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -11,7 +12,7 @@ from spacy_universalner.gold.datasets import zero_shot_sets
 from spacy_universalner.gold.readers import dev_examples, load_sets
 from spacy_universalner.records import read_conversations, write_json
 from spacy_universalner.report.study import write_study
-from spacy_universalner.schemas import load_settings
+from spacy_universalner.schemas import change_settings, load_settings
 from spacy_universalner.stage import run, stage
 
 
@@ -39,18 +40,18 @@ def main(
     result, html, markdown = metrics / f"{study}.json", reports / f"{study}.html", reports / f"{study}.md"
     with stage(f"ablate-{study}", outputs=[result, html, markdown]) as facts:
         held_out = list(read_conversations(dev))
+        budget = {"max_tokens": settings.max_tokens, "max_minutes": settings.max_minutes}
+        sources = {"distilled": partial(read_training, records), "supervised": lambda _: read_conversations(supervised)}
         arms = {}
         for name, arm in settings.studies[study].items():
-            sources = {
-                "distilled": lambda arm=arm: read_training(records, converting.model_copy(update=arm.convert)),
-                "supervised": lambda: list(read_conversations(supervised)),
-            }
-            conversations = [c for source, read in sources.items() if arm.data in (source, "mixed") for c in read()]
-            arms[name] = conversations, training.model_copy(update={"max_tokens": settings.max_tokens, **arm.train})
+            asked = change_settings(converting, arm.convert, where=f"{config}, {study}.{name}.convert")
+            tuned = change_settings(training, {**budget, **arm.train}, where=f"{config}, {study}.{name}.train")
+            used = [read for source, read in sources.items() if arm.data in (source, "mixed")]
+            arms[name] = [conversation for read in used for conversation in read(asked)], tuned
         found = run_study(
             arms,
             held_out,
-            base=fetch_base(training.base),
+            find_base=fetch_base,
             work=work,
             dev_examples=dev_examples(held_out[: settings.dev_limit or None]),
             sets=load_sets(zero_shot_sets(), data, limit=settings.limit, seed=settings.seed),

@@ -111,7 +111,7 @@ def run_study(
     arms: Mapping[str, tuple[Sequence[Conversation], TrainSettings]],
     dev: Sequence[Conversation],
     *,
-    base: Path,
+    find_base: Callable[[str], Path],
     work: Path,
     dev_examples: Sequence[Example],
     sets: Mapping[str, Sequence[Example]],
@@ -121,7 +121,7 @@ def run_study(
 
     arms (Mapping): conversations and settings of each student, by its name in the study.
     dev (Sequence[Conversation]): for the validation losses.
-    base (Path): folder of the base student.
+    find_base (Callable): gives the folder of the base that settings name.
     work (Path): folder of all students.
     dev_examples (Sequence[Example]): held-out passages that are asked about.
     sets (Mapping): sentences of each zero-shot set, by name.
@@ -131,7 +131,14 @@ def run_study(
     questions = [[e.id for e in examples] for examples in (dev_examples, *sets.values())]
     return {
         name: run_arm(
-            train, dev, base=base, settings=settings, work=work, score=score, questions=questions, device=device
+            train,
+            dev,
+            base=find_base(settings.base),
+            settings=settings,
+            work=work,
+            score=score,
+            questions=questions,
+            device=device,
         )
         for name, (train, settings) in arms.items()
     }

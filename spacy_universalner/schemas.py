@@ -1,8 +1,9 @@
 """What the config files may say. Every field is required: the files in configs/ are the one place for defaults."""
 
 import configparser
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from confection import Config
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError, ValidationInfo, field_validator
@@ -16,6 +17,9 @@ Words = Annotated[str, Field(min_length=1)]
 
 class Settings(BaseModel):
     model_config = ConfigDict(extra="forbid")
+
+
+S = TypeVar("S", bound=Settings)
 
 
 class SampleSettings(Settings):
@@ -202,6 +206,7 @@ class ArmSettings(Settings):
 
 class AblateSettings(Settings):
     max_tokens: PositiveInt = Field(title="Tokens each student is trained on at most")
+    max_minutes: float = Field(gt=0, title="Wall time of the same, so long that no student comes to its end")
     dev_limit: int = Field(ge=0, title="Dev passages asked about, 0 for all")
     limit: int = Field(ge=0, title="Sentences of each zero-shot set asked about, 0 for all")
     seed: int = Field(title="Seed of the samples of sentences")
@@ -249,6 +254,15 @@ def load_settings(path: Path, section: str) -> Settings:
     if unknown:
         raise UniversalNERError(Errors.U010.format(path=path, problems="\n".join(unknown)))
     return settings
+
+
+def change_settings(settings: S, changes: Mapping[str, Any], *, where: str) -> S:
+    """The same settings with some changed. RAISES (UniversalNERError): every wrong and unknown key of WHERE at once."""
+    try:
+        return type(settings)(**{**settings.model_dump(), **changes})
+    except ValidationError as err:
+        problems = "\n".join(f"  {_problem(e)}" for e in err.errors())
+        raise UniversalNERError(Errors.U010.format(path=where, problems=problems)) from err
 
 
 def _problem(error: ErrorDetails) -> str:

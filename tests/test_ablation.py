@@ -44,7 +44,13 @@ def study(tiny_base, tmp_path):
     def run(arms, sets=SETS):
         work = tmp_path / "ablation"
         found = run_study(
-            arms, CONVERSATIONS[:1], base=tiny_base, work=work, dev_examples=EXAMPLES, sets=sets, device="cpu"
+            arms,
+            CONVERSATIONS[:1],
+            find_base=lambda name: tiny_base,
+            work=work,
+            dev_examples=EXAMPLES,
+            sets=sets,
+            device="cpu",
         )
         return found
 
@@ -134,7 +140,8 @@ def test_the_script_writes_results_and_page(monkeypatch, tmp_path, records, tiny
             ["[train]", *(f"{k} = {json.dumps(v)}" for k, v in make_settings().model_dump().items() if k != "lora")]
             + ["[train.lora]", "r = 4", "alpha = 8", "dropout = 0.0"]
         ),
-        "ablate.cfg": "[ablate]\nmax_tokens = 100\ndev_limit = 1\nlimit = 1\nseed = 0\n[ablate.studies]\n"
+        "ablate.cfg": "[ablate]\nmax_tokens = 100\nmax_minutes = 9\ndev_limit = 1\nlimit = 1\nseed = 0\n"
+        "[ablate.studies]\n"
         '[ablate.studies.two]\nnone = {"convert": {"negatives": "none"}}\nlora = {"train": {"method": "lora"}}\n',
     }
     for name, text in lines.items():

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from spacy_universalner.errors import UniversalNERError
-from spacy_universalner.schemas import SECTIONS, load_settings
+from spacy_universalner.schemas import SECTIONS, change_settings, load_settings
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 SAMPLE = '[sample]\nmax_tokens = 256\nlimit = 10\nstrata = ""\nnear_duplicates = 0.8\nspare = 0.25\nseed = 0\n'
@@ -31,12 +31,39 @@ SHIPPED = {
     "convert": "distil.cfg",
     "train": "train.cfg",
     "supervise": "supervised.cfg",
+    "ablate": "ablate.cfg",
 }
 
 
 @pytest.mark.parametrize("section", SECTIONS)
 def test_the_shipped_configs_load(section):
     assert type(load_settings(CONFIGS / SHIPPED[section], section)) is SECTIONS[section]
+
+
+def test_changed_settings_are_checked_too():
+    settings = load_settings(CONFIGS / "train.cfg", "train")
+    assert change_settings(settings, {"epochs": 3}, where="ablate.x").epochs == 3
+    with pytest.raises(UniversalNERError, match=r"U010.*ablate\.x(?s:.*)epochs: .*got 0(?s:.*)epoch: .*got 1"):
+        change_settings(settings, {"epochs": 0, "epoch": 1}, where="ablate.x")
+
+
+TUNINGS = [path for path in sorted(CONFIGS.glob("*.cfg")) if "\n[train]\n" in path.read_text(encoding="utf8")]
+
+
+@pytest.mark.parametrize("path", TUNINGS, ids=[path.stem for path in TUNINGS])
+def test_every_shipped_tuning_loads(path):
+    assert load_settings(path, "train").max_minutes > 0
+
+
+AUTHORS = {"epochs": 3, "learning_rate": 2e-5, "warmup": 0.04, "weight_decay": 0, "context": 1024, "dtype": "bfloat16"}
+
+
+@pytest.mark.parametrize("name", ["uniner-7b", "uniner-13b"])
+def test_the_authors_profiles_hold_their_numbers(name):
+    settings = load_settings(CONFIGS / f"{name}.cfg", "train").model_dump()
+    assert {key: settings[key] for key in AUTHORS} == AUTHORS
+    assert (settings["template"], settings["questions"]) == ("uniner.v1", "multi-turn")
+    assert settings["checkpoint_activations"] and not settings["frozen_layers"] and not settings["max_questions"]
 
 
 def test_students_on_gold_data_are_tuned_as_others_are():

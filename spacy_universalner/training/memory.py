@@ -64,8 +64,9 @@ LEARNT = 0.3
 """Share of the tokens of a batch that are learnt: 0.2 in the mean, 0.3 in the batch with most."""
 CHARACTERS = 3.5
 """Characters of a token, at least."""
-FRAGMENTS = 1.25
-"""What the allocator holds for activations, over what they are."""
+FRAGMENTS, ADAPTER_FRAGMENTS = 1.4, 2.0
+"""What the process holds for activations, over what they are: small tensors of adapters lie between the large ones, and
+what is freed around them does not fit again."""
 RUNTIME = int(0.47 * GIB)
 """Python with torch, transformers and the data. On an accelerator the same is set aside for its libraries."""
 ROLES = 30
@@ -223,7 +224,7 @@ def estimate(
         gradients=trained * 4 // processes,
         moments=trained * 8 // processes,
         gathered=_gathered(shape, size) if processes > 1 else 0,
-        activations=int(activations * FRAGMENTS),
+        activations=int(activations * (ADAPTER_FRAGMENTS if adapters else FRAGMENTS)),
     )
 
 

@@ -11,7 +11,7 @@ from spacy_universalner.corpus.origin import Origin
 from spacy_universalner.corpus.released import Contents, read_released
 from spacy_universalner.errors import UniversalNERError
 from spacy_universalner.prompts import TYPE_V1
-from spacy_universalner.records import read_conversations, sha256_file
+from spacy_universalner.records import read_conversations, read_json, sha256_file
 
 from ..conftest import ROOT
 from ..corpus.test_released import run_script
@@ -149,6 +149,13 @@ def converted(tmp_path_factory):
 @pytest.fixture
 def folder(converted, tmp_path):
     return shutil.copytree(converted, tmp_path / "run")
+
+
+def test_the_filter_says_where_the_corpus_comes_from(converted):
+    origin = read_json(converted / "corpus" / "origin.json")
+    assert (origin["teachers"], origin["prompts"]) == ({"recorded": 471}, {"type.v1": 471})
+    assert (origin["embedded"], origin["license"]) == (True, "cc0-1.0")
+    assert origin["files"]["replies.jsonl"] == sha256_file(converted / "corpus" / "replies.jsonl")
 
 
 def test_the_embedded_corpus_is_exported_under_its_own_licence(folder, monkeypatch):

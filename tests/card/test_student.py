@@ -1,8 +1,11 @@
 import re
+import runpy
+from pathlib import Path
 
 import pytest
 import spacy
 import yaml
+from spacy.cli.package import package
 
 from spacy_universalner.assemble import assemble
 from spacy_universalner.card.student import describe_pipeline, read_scores, render_student_card, write_student
@@ -190,6 +193,26 @@ def pipeline(tuned_student, tmp_path):
     """An assembled pipeline on disk."""
     assemble(ROOT / "configs" / "pipeline.cfg", tuned_student, name="tiny", version="1.2.3").to_disk(tmp_path / "nlp")
     return tmp_path / "nlp"
+
+
+def test_the_card_of_a_pipeline_goes_into_its_package(pipeline, tmp_path, monkeypatch):
+    """As the commands assemble and package write it; no wheel is built."""
+    script = runpy.run_path(str(ROOT / "scripts" / "package.py"))["main"]
+    write_json(tmp_path / "dev.json", SCORES)
+    wheel = tmp_path / "packages" / "x" / "dist" / "x.whl"
+
+    def package_only(pipeline, packages, **options):
+        package(pipeline, packages, **{**options, "create_wheel": False})
+        wheel.parent.mkdir(parents=True)
+        wheel.touch()
+
+    monkeypatch.setitem(script.__globals__, "package", package_only)
+    monkeypatch.chdir(tmp_path)
+    script(pipeline, Path("dev.json"), Path("none.json"), wheel.parents[2], Path("manifest.json"))
+    for folder in ("", "en_tiny", "en_tiny/en_tiny-1.2.3"):
+        readme = tmp_path / "packages" / "en_tiny-1.2.3" / folder / "README.md"
+        assert readme.is_file() == (folder != "en_tiny")
+        assert not readme.is_file() or "| held-out passages | 35.5 |" in readme.read_text(encoding="utf8")
 
 
 def example(card):

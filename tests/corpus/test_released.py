@@ -331,6 +331,13 @@ def test_the_script_says_what_it_read(tmp_path, import_file):
     assert (aside["row"], aside["reason"]) == (5, "no object")
 
 
+def test_the_script_says_what_the_data_come_from(tmp_path, import_file):
+    write_released(tmp_path / "in.json", make_talks(4))
+    assert import_file("in.json", "--license", "cc-by-nc-4.0") == 0
+    origin = read_json(tmp_path / "released" / "origin.json")
+    assert (origin["license"], origin["dataset"], list(origin["files"])) == ("cc-by-nc-4.0", "not stated", ["in.json"])
+
+
 FAILURES = {
     "no conversation": ("[5]", (), "U122"),
     "empty": ("", (), "U122"),
