@@ -5,11 +5,13 @@ import json
 import shutil
 
 import pytest
+import spacy
 import torch
 from safetensors.torch import load_file
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
+from spacy_universalner.assemble import assemble
 from spacy_universalner.base import BASE_VARIABLE, CACHE_VARIABLE
 from spacy_universalner.causal import check_model, layers, logits_at
 from spacy_universalner.encoding import Encoder
@@ -23,7 +25,7 @@ from spacy_universalner.training.loss import AnswerLoss
 from spacy_universalner.training.model import causal_lm, check_qlora, load_model
 from spacy_universalner.training.trainer import Trainer
 
-from ..conftest import CONVERSATIONS, make_settings
+from ..conftest import CONVERSATIONS, ROOT, make_settings
 
 SIZES = {
     "hidden_size": 64,
@@ -207,11 +209,8 @@ def test_adapters_are_saved_without_the_weights_of_their_base(make_trainer, tmp_
     assert {ADAPTER, ADAPTER_CONFIG, "tokenizer.json", "template.json"} <= manifest["files"].keys()
     assert not {WEIGHTS, "config.json"} & manifest["files"].keys()
     assert manifest["base"]["weights"] == {WEIGHTS: check_manifest(tiny_base, ())["files"][WEIGHTS]}
-    texts = [
-        path.read_text(encoding="utf8")
-        for path in (tmp_path / "student").glob("*.*")
-        if path.suffix in (".json", ".md")
-    ]
+    written = [path for path in (tmp_path / "student").iterdir() if path.suffix in (".json", ".md")]
+    texts = [path.read_text(encoding="utf8") for path in written]
     assert all(str(tmp_path) not in text for text in texts)
 
 
@@ -222,6 +221,17 @@ def test_adapters_answer_as_the_trained_model(make_trainer, tmp_path):
     expected = extractor.extract([c.text for c in CONVERSATIONS], [["person", "city", "date"]] * len(CONVERSATIONS))
     copy_student(tmp_path / "student", tmp_path / "copy")
     assert ask(tmp_path / "copy") == expected
+
+
+def test_a_pipeline_of_adapters_works_where_it_is_moved(make_trainer, tmp_path):
+    train(make_trainer(), tmp_path / "student")
+    before = ask(tmp_path / "student")
+    config = ROOT / "configs" / "pipeline.cfg"
+    assemble(config, tmp_path / "student", name="tiny", version="0.0.0").to_disk(tmp_path / "nlp")
+    shutil.rmtree(tmp_path / "student")
+    (tmp_path / "nlp").rename(tmp_path / "moved")
+    engine = spacy.load(tmp_path / "moved").get_pipe("universal_ner").engine
+    assert ask(engine.model) == before
 
 
 def test_adapters_find_a_base_of_another_name_by_its_weights(make_trainer, tmp_path):
