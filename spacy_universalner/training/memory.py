@@ -65,8 +65,8 @@ LEARNT = 0.3
 CHARACTERS = 3.5
 """Characters of a token, at least."""
 FRAGMENTS, ADAPTER_FRAGMENTS = 1.4, 2.0
-"""What the process holds for activations, over what they are: small tensors of adapters lie between the large ones, and
-what is freed around them does not fit again."""
+"""What a process holds for activations, over what they are. It is glibc: small tensors of adapters lie between large
+ones, and what is freed around them does not fit again. With each large tensor mapped by itself it is 1.0."""
 RUNTIME = int(0.47 * GIB)
 """Python with torch, transformers and the data. On an accelerator the same is set aside for its libraries."""
 ROLES = 30
