@@ -9,7 +9,7 @@ from transformers import AutoModelForCausalLM
 from spacy_universalner.engines.transformers import TransformersEngine
 from spacy_universalner.errors import UniversalNERError
 from spacy_universalner.records import Conversation, Query
-from spacy_universalner.student import check_manifest, weights_of
+from spacy_universalner.student import check_manifest
 from spacy_universalner.training.trainer import Trainer
 
 from ..conftest import CONVERSATIONS, make_settings
