@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import Any, TypeVar
 
 import torch
@@ -36,7 +37,8 @@ class Processes:
                 self.device = torch.device(self.device.type, int(os.environ["LOCAL_RANK"]))
                 torch.accelerator.set_device_index(self.device.index)
             if not dist.is_initialized():
-                dist.init_process_group()  # gloo for what is on the CPU, NCCL for CUDA
+                # gloo for what is on the CPU, NCCL for CUDA; others wait while the first one writes a large student
+                dist.init_process_group(timeout=timedelta(hours=2))
             self.mesh = init_device_mesh(self.device.type, (self.count,))
 
     @property
