@@ -49,6 +49,11 @@ class Checkpoint:
             return None
         return torch.load(self._name(f"{max(common)}"), map_location=device, weights_only=True)
 
+    def recall(self, name: str) -> Any:
+        """A value of this process's last state of this run, None if there is none; tensors stay on disk."""
+        own = [path for _, path in sorted(self._steps()) if self._is_own(path)]
+        return torch.load(own[-1], map_location="cpu", mmap=True, weights_only=True)[name] if own else None
+
     def save_best(self, step: int, weights: list[torch.Tensor]) -> None:
         """Write this process's part of the best weights so far; those that the checkpoint means are kept beside them,
         since a run that is killed goes on from there."""

@@ -119,12 +119,16 @@ class Trainer:
         self.score = score
         self.processes = Processes(device)
         self.device = self.processes.device
-        self.dtype = self.processes.agree(pick_dtype(settings.dtype, self.device))
         self.tokenizer = AutoTokenizer.from_pretrained(base)
         self.template = get_template(settings.template)
         self.encoder = Encoder(self.tokenizer, self.template)
         self.folder, self.base = base, read_json(base / MANIFEST)
         check_start(self.base, save=settings.save)
+        data = [sha256_json(conversation.to_sharegpt()) for conversation in (*train, *dev)]
+        made = [self.base["files"], asdict(self.template), data, self.processes.count]
+        run = [settings.model_dump(exclude=NO_OTHER_RUN), *made]
+        self.checkpoint = Checkpoint(work, self.processes, run=sha256_json(run))
+        self.dtype = self._pick_dtype()
         self._load(base)
         own = context_of(self.model.config)[0]
         self.context = min(own, settings.context or own)
@@ -132,15 +136,11 @@ class Trainer:
         self.dev = self._draw_dev(dev[: settings.dev_conversations])
         self.dev_rows = [row for c in self.dev for row in split_rows(self.encoder, c, c.queries, self.context)[0]]
         self.progress = Progress()
-        data = [sha256_json(conversation.to_sharegpt()) for conversation in (*train, *dev)]
-        run = [
-            settings.model_dump(exclude=NO_OTHER_RUN),
-            self.base["files"],
-            asdict(self.template),
-            data,
-            self.processes.count,
-        ]
-        self.checkpoint = Checkpoint(work, self.processes, run=sha256_json(run))
+
+    def _pick_dtype(self) -> torch.dtype:
+        """What this run is computed in: as it began, since "auto" measures the machine, which may be busy now."""
+        compute = self.checkpoint.recall("compute")
+        return self.processes.agree(pick_dtype(compute or self.settings.dtype, self.device))
 
     def _load(self, base: Path) -> None:
         settings = self.settings
@@ -420,7 +420,11 @@ class Trainer:
             self.optimizer.load_weights(self.checkpoint.load_best(best, self.device))
 
     def _save_checkpoint(self) -> None:
-        state = {"progress": asdict(self.progress), "optimizer": self.optimizer.state_dict()}
+        state = {
+            "compute": str(self.dtype).removeprefix("torch."),
+            "progress": asdict(self.progress),
+            "optimizer": self.optimizer.state_dict(),
+        }
         self.checkpoint.save(self.progress.step, state, best=self.progress.best_step)
 
     def _resume(self) -> None:

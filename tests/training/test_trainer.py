@@ -10,6 +10,7 @@ from spacy_universalner.engines.transformers import TransformersEngine
 from spacy_universalner.errors import UniversalNERError
 from spacy_universalner.records import Conversation, Query
 from spacy_universalner.student import check_manifest
+from spacy_universalner.training import trainer as trainer_module
 from spacy_universalner.training.trainer import Trainer
 
 from ..conftest import CONVERSATIONS, make_settings
@@ -204,6 +205,20 @@ def test_runs_of_every_kind_go_on(make_trainer, changes):
     resumed.run()
     assert losses(resumed) == losses(unbroken)
     assert same_weights(resumed, unbroken)
+
+
+def test_a_resumed_run_computes_in_what_it_began_in(make_trainer, monkeypatch):
+    begun = make_trainer(dtype="auto", save_minutes=EACH_STEP)
+    other = {torch.float32: "bfloat16", torch.bfloat16: "float32"}[begun.dtype]
+    kill(begun, "_step", 3)
+    with pytest.raises(Killed):
+        begun.run()
+    pick = trainer_module.pick_dtype
+    monkeypatch.setattr(
+        trainer_module, "pick_dtype", lambda name, device: pick(other if name == "auto" else name, device)
+    )
+    assert make_trainer(dtype="auto", save_minutes=EACH_STEP).dtype == begun.dtype
+    assert make_trainer("fresh", dtype="auto").dtype != begun.dtype
 
 
 def test_a_run_stopped_after_its_last_step_has_only_to_be_saved(make_trainer):
