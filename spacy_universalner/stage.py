@@ -41,7 +41,7 @@ def stage(name: str, outputs: Sequence[Path], folder: Path = STAGES) -> Iterator
             raise UniversalNERError(Errors.U090.format(stage=name, path=path))
     seconds = round(time.perf_counter() - start, 2)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
-    write_json(folder / f"{name}.json", {"stage": name, "seconds": seconds, "peak_rss_mb": peak, **facts})
+    write_json(folder / f"{name}.json", {**facts, "stage": name, "seconds": seconds, "peak_rss_mb": peak})
     msg.good(
         f"{name}: {seconds:.1f} s, {peak} MB",
         ", ".join(f"{k} {v}" for k, v in facts.items() if not isinstance(v, dict)),

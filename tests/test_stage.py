@@ -28,6 +28,17 @@ def test_the_facts_of_a_stage_are_written(tmp_path):
     assert report["seconds"] >= 0 and report["peak_rss_mb"] > 0
 
 
+def test_a_fact_does_not_cover_the_time_of_the_stage(tmp_path):
+    run_stage(tmp_path, ["a.json"], "a.json", seconds=1e6)
+    assert read_json(tmp_path / "stages" / "some.json")["seconds"] < 1e6
+
+
+def test_only_the_first_of_several_processes_writes_facts(tmp_path, monkeypatch):
+    monkeypatch.setenv("RANK", "1")
+    run_stage(tmp_path, ["a.json"], records=3)
+    assert not (tmp_path / "stages").exists()
+
+
 UNWRITTEN = {"nothing": [], "one of two": ["a.json"]}
 
 
