@@ -86,8 +86,6 @@ class Processes:
         layers (Sequence): its transformer layers, which are gathered one at a time while they compute.
         dtype (dtype): what is computed in; the parts that are kept, and gradients, are float32.
         """
-        if self.count == 1:
-            return
         whole = dict(module.state_dict()) if self.first else {}
         policy = MixedPrecisionPolicy(param_dtype=dtype, reduce_dtype=torch.float32)
         for part in (*layers, module):

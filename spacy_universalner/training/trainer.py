@@ -159,7 +159,8 @@ class Trainer:
         device = self.device if self.processes.count == 1 else torch.device("cpu")
         self.model = self.load_model(device=device, empty=not self.processes.first)
         self.loss = AnswerLoss(self.model)
-        self.processes.shard(self.loss, layers(self.causal_lm), dtype=self.dtype)
+        if self.processes.count > 1:
+            self.processes.shard(self.loss, layers(self.causal_lm), dtype=self.dtype)
         self.optimizer = MasterAdamW(
             self.model.parameters(),
             lr=settings.learning_rate,
