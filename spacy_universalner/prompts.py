@@ -140,10 +140,13 @@ class Template:
         (query,) = queries
         return self.answer_prefix + json.dumps(query.mentions, ensure_ascii=False)
 
-    def read(self, answer: str, types: Sequence[str]) -> list[Answer]:
-        """What the student said to one question, an answer for each of its types; complete if the list is whole."""
+    def read(self, answer: str, types: Sequence[str], scores: Sequence[float] = ()) -> list[Answer]:
+        """What the student said to one question, an answer for each of its types; complete if the list is whole.
+
+        scores (Sequence): of each mention, in the order said (see `scoring`); none where they are not known.
+        """
         mentions = parse_list(answer)
-        return [Answer(_distinct(mentions or ()), complete=mentions is not None and is_whole(answer))]
+        return [_answer(mentions or (), scores, complete=mentions is not None and is_whole(answer))]
 
     def repeats(self, answer: str) -> bool:
         """Whether an answer names a mention again. None does in training: it goes round in circles."""
@@ -209,11 +212,12 @@ class JointTemplate(Template):
         lists = {name: _distinct(mentions) for name, mentions in found.items()}
         return self.answer_prefix + json.dumps(lists, ensure_ascii=False)
 
-    def read(self, answer: str, types: Sequence[str]) -> list[Answer]:
+    def read(self, answer: str, types: Sequence[str], scores: Sequence[float] = ()) -> list[Answer]:
         """An answer for each type; those whose lists were not finished, or never begun, are not complete."""
         found: dict[str, Answer] = {}
         for name, mentions, whole in parse_lists(answer):
-            found.setdefault(name, Answer(_distinct(mentions), complete=whole))
+            found.setdefault(name, _answer(mentions, scores[: len(mentions)], complete=whole))
+            scores = scores[len(mentions) :]
         return [found.get(clean(name), Answer(complete=False)) for name in types]
 
     def repeats(self, answer: str) -> bool:
@@ -313,6 +317,15 @@ def name_fault(name: object) -> str:
     if name != name.strip():
         return "it begins or ends with white space"
     return "" if name.isprintable() else "it holds a line break or another control character"
+
+
+def _answer(mentions: Sequence[str], scores: Sequence[float], *, complete: bool) -> Answer:
+    """An answer without repetition: a mention said twice has the score of the first time."""
+    if len(scores) != len(mentions):  # numbers or lists where strings belong: no score is known to be whose
+        return Answer(_distinct(mentions), complete=complete)
+    scored = dict(zip(reversed(mentions), reversed(scores), strict=True))
+    distinct = _distinct(mentions)
+    return Answer(distinct, tuple(scored[mention] for mention in distinct), complete)
 
 
 def _distinct(mentions: Sequence[str]) -> tuple[str, ...]:

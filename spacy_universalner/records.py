@@ -120,6 +120,7 @@ class Prediction:
     spans (tuple): (start, end) character offsets of the mentions in the text.
     lost (tuple): the mentions that stand nowhere in the text.
     complete (bool): False if an answer was cut off or was no list.
+    scores (tuple): confidence in each span, between 0 and 1; empty where the engine has none.
     """
 
     type: str
@@ -127,6 +128,7 @@ class Prediction:
     spans: tuple[tuple[int, int], ...] = ()
     lost: tuple[str, ...] = ()
     complete: bool = True
+    scores: tuple[float, ...] = ()
 
 
 RUN_FIRST = "Run the stage that writes it first."

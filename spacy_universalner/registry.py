@@ -12,12 +12,12 @@ class Answer:
     """What an engine says about one type in one passage.
 
     mentions (tuple): the surface forms, in the order given.
-    score (float | None): confidence between 0 and 1, None where the engine has none.
+    scores (tuple): confidence in each mention, between 0 and 1; empty where the engine has none.
     complete (bool): False if the answer was cut off or was no list.
     """
 
     mentions: tuple[str, ...] = ()
-    score: float | None = None
+    scores: tuple[float, ...] = ()
     complete: bool = True
 
 

@@ -22,6 +22,7 @@ LAYERS = (
         "align",
         "chunking",
         "encoding",
+        "scoring",
         "student",
         "base",
         "choices",
