@@ -111,7 +111,7 @@ def _keep(module: Any, inputs: Any, output: Any) -> Any:
 
 def _suit(mask: torch.Tensor, model: Any) -> torch.Tensor:
     """A mask of booleans, or where the attention adds its mask to the scores, of numbers."""
-    if model.config._attn_implementation == "sdpa":
+    if model.config._attn_implementation in ("sdpa", "universal_ner"):
         return mask
     return torch.zeros(mask.shape, dtype=model.dtype, device=mask.device).masked_fill(
         ~mask, torch.finfo(model.dtype).min

@@ -26,6 +26,8 @@ class TransformersEngine:
         dtype: str,
         batch_tokens: int,
         max_new_tokens: int,
+        constrain: bool = False,
+        min_score: float = 0.0,
         dataset: str = "",
     ):
         self.model = model
@@ -33,6 +35,8 @@ class TransformersEngine:
         self.dtype = dtype
         self.batch_tokens = batch_tokens
         self.max_new_tokens = max_new_tokens
+        self.constrain = constrain
+        self.min_score = min_score
         self.dataset = dataset
 
     @property
@@ -74,4 +78,11 @@ class TransformersEngine:
         else:
             model = open_model(folder, **kind)
         encoder = Encoder(AutoTokenizer.from_pretrained(folder), load_template(folder))
-        return Extractor(model, encoder, batch_tokens=self.batch_tokens, max_new_tokens=self.max_new_tokens)
+        return Extractor(
+            model,
+            encoder,
+            batch_tokens=self.batch_tokens,
+            max_new_tokens=self.max_new_tokens,
+            constrain=self.constrain,
+            min_score=self.min_score,
+        )
