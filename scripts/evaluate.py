@@ -4,7 +4,7 @@ from pathlib import Path
 
 import spacy
 
-from spacy_universalner.evaluation.confidence import compare_calibration
+from spacy_universalner.evaluation.confidence import measure_transfer
 from spacy_universalner.evaluation.evaluate import evaluate, evaluate_sets, prediction_rows, set_rows
 from spacy_universalner.gold.datasets import zero_shot_sets
 from spacy_universalner.gold.readers import dev_examples, load_sets
@@ -38,8 +38,8 @@ def main(
         write_rows(dev_predictions, prediction_rows(held_out, predictions))
         report, predicted = evaluate_sets(sets, predict, show=True)
         write_rows(zero_shot_predictions, set_rows(sets, predicted))
-        calibration = compare_calibration(dev_predictions, zero_shot_predictions)
-        write_json(zero_shot_metrics, {**report, "calibration": calibration, "limit": limit, "seed": seed})
+        from_dev = measure_transfer(dev_predictions, zero_shot_predictions)
+        write_json(zero_shot_metrics, {**report, "from_dev": from_dev, "limit": limit, "seed": seed})
         facts.update(sentences=scores["sentences"], questions=scores["questions"], span_f1=scores["span_f1"])
 
 

@@ -166,13 +166,14 @@ def fit_calibration(scores: Sequence[float] | np.ndarray, right: Sequence[bool] 
     return Calibration(float(slope), float(bias))
 
 
-def compare_calibration(fitted: Path, measured: Path) -> dict[str, Any] | None:
-    """Fit a calibration to the predictions of one file, and measure it on those of another.
+def measure_transfer(fitted: Path, measured: Path) -> dict[str, Any] | None:
+    """Choose a threshold and fit a calibration on the predictions of one file, and measure both on those of another.
 
     fitted (Path): predictions as `evaluate` writes them, of the dev part.
     measured (Path): others.
-    RETURNS (dict): the calibration, how many spans it was fitted to, and what `measure_calibration` gives before and
-        after it; None if one of the files holds no scores.
+    RETURNS (dict): the spans fitted to, the threshold of the best F1 there with precision, recall and F1 of the others
+        (0-100), the calibration, and what `measure_calibration` gives before and after it; None if one of the files
+        holds no scores.
     RAISES (UniversalNERError): a missing or damaged file, or a row without scores beside its spans.
     """
     source, target = (gather(row for _, row in read_rows(path)) for path in (fitted, measured))
@@ -181,12 +182,25 @@ def compare_calibration(fitted: Path, measured: Path) -> dict[str, Any] | None:
     calibration = fit_calibration(source.scores, source.right)
     after = [calibration.apply(score) for score in target.scores.tolist()]
     return {
+        "spans": len(source.scores),
+        "threshold": _rate(target, trace_curve(source)["best_threshold"]),
         "slope": round(calibration.slope, 4),
         "bias": round(calibration.bias, 4),
-        "fitted_to": len(source.scores),
         "before": measure_calibration(target.scores, target.right),
         "after": measure_calibration(after, target.right),
     }
+
+
+def _rate(found: Scored, threshold: float) -> dict[str, float]:
+    """Precision, recall and F1 of the spans with at least a score, 0-100."""
+    kept = found.right[found.scores >= threshold]
+    hits, predicted = int(kept.sum()), len(kept)
+    rates = {
+        "precision": hits / max(predicted, 1),
+        "recall": hits / max(found.gold, 1),
+        "f1": 2 * hits / max(predicted + found.gold, 1),
+    }
+    return {"threshold": threshold, **{name: round(100 * rate, 2) for name, rate in rates.items()}}
 
 
 def _cut(ordered: np.ndarray) -> list[slice]:

@@ -94,11 +94,11 @@ def _score_spans(id_: str, answers: Sequence[Prediction]) -> dict[Span, float | 
         if len(scores) != len(answer.spans):
             about = {"scores": len(scores), "spans": len(answer.spans)}
             raise UniversalNERError(Errors.U205.format(**about, type=answer.type, id=id_))
-        for (start, end), score in zip(answer.spans, scores, strict=True):
-            if score is not None and not 0 <= score <= 1:
-                raise UniversalNERError(Errors.U207.format(score=score, type=answer.type, id=id_))
+        for (start, end), given in zip(answer.spans, scores, strict=True):
+            if given is not None and not 0 <= given <= 1:
+                raise UniversalNERError(Errors.U207.format(score=given, type=answer.type, id=id_))
             span = (start, end, answer.type)
-            found[span] = max(found.get(span), _round(score), key=lambda known: -1 if known is None else known)
+            found[span] = max(found.get(span), _round(given), key=lambda known: -1 if known is None else known)
     return found
 
 

@@ -9,11 +9,11 @@ from spacy_universalner.evaluation.confidence import (
     BINS,
     POINTS,
     Calibration,
-    compare_calibration,
     fit_calibration,
     gather,
     measure_calibration,
     measure_confidence,
+    measure_transfer,
     trace_curve,
 )
 from spacy_universalner.records import write_rows
@@ -162,18 +162,26 @@ def test_a_calibration_fitted_to_one_file_is_measured_on_another(tmp_path):
     dev, other = tmp_path / "dev.jsonl", tmp_path / "other.jsonl"
     write_rows(dev, [row(draw(2000, 0.4, -1.0))])
     write_rows(other, [row(draw(2000, 0.4, -1.0, seed=1))])
-    compared = compare_calibration(dev, other)
-    assert compared["fitted_to"] == 2000
+    compared = measure_transfer(dev, other)
+    assert compared["spans"] == 2000
     assert compared["after"]["ece"] < 0.05 < compared["before"]["ece"]
     assert compared["after"]["brier"] < compared["before"]["brier"]
     assert json.loads(json.dumps(compared)) == compared
+
+
+def test_a_threshold_chosen_on_one_file_is_measured_on_another(tmp_path):
+    dev, other = tmp_path / "dev.jsonl", tmp_path / "other.jsonl"
+    write_rows(dev, [row([(0.9, True), (0.4, False)])])
+    write_rows(other, [row([(0.9, True), (0.95, False), (0.8, True)], missed=1)])
+    at = measure_transfer(dev, other)["threshold"]
+    assert at == {"threshold": 0.9, "precision": 50.0, "recall": 33.33, "f1": 40.0}
 
 
 @pytest.mark.parametrize("empty", ["dev", "other"])
 def test_a_file_without_scores_compares_with_nothing(tmp_path, empty):
     for name in ("dev", "other"):
         write_rows(tmp_path / name, [row([(None if name == empty else 0.5, True)])])
-    assert compare_calibration(tmp_path / "dev", tmp_path / "other") is None
+    assert measure_transfer(tmp_path / "dev", tmp_path / "other") is None
 
 
 def test_what_is_measured_can_be_written_as_json():

@@ -145,7 +145,7 @@ def test_script_without_data(main):
     report = json.loads(Path("metrics/zero_shot.json").read_text())
     assert (report["sets"], report["mean"]) == ({}, None)
     assert "vars.benchmark_data" in report["note"]
-    assert dev["confidence"] is report["confidence"] is report["calibration"] is None
+    assert dev["confidence"] is report["confidence"] is report["from_dev"] is None
     assert Path("metrics/zero_shot_predictions.jsonl").read_text() == ""
 
 
@@ -168,7 +168,7 @@ def test_script_with_scores(main, monkeypatch):
     (folder / "test.txt").write_text("Ada\tB-per\n\nBee\tB-per\n", encoding="utf8")
     main(data="data")
     report = json.loads(Path("metrics/zero_shot.json").read_text())
-    assert report["calibration"]["before"]["ece"] == 0.5 > report["calibration"]["after"]["ece"]
+    assert report["from_dev"]["before"]["ece"] == 0.5 > report["from_dev"]["after"]["ece"]
     rows = [row for _, row in read_rows(Path("metrics/zero_shot_predictions.jsonl"))]
     assert [(row["set"], row["predicted"], row["scores"]) for row in rows] == [
         ("toy", [[0, 3, "person"]], [0.5]),
