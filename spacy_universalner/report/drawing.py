@@ -17,8 +17,9 @@ from spacy import displacy
 
 COLORS = ("#bfe1d9", "#ffd8b1", "#d5d0f0", "#f7c8d6", "#c7dcf5", "#e2e9b0", "#f3e2a0", "#dccfc4")
 BARS = ("#9db8d2", "#1f5f99", "#b3470b", "#7a7a7a", "#5f8f3f")
+MAIN = (BARS[1], BARS[2], BARS[4])
 THIN = ("#e3a857", "#8f6fc0", "#d9829b", "#4fa3a5", "#9aa33a", "#a08070", "#7d93c9")
-"""The lines beside the main ones, which have the colours of BARS."""
+"""The lines beside the main ones."""
 JOIN = "\uffff"
 """Ends a segment that displaCy would set apart from the next by a space of its own."""
 SPAN_OFFSETS = {"top_offset": 25, "top_offset_step": 19, "span_label_offset": 21}
@@ -119,7 +120,7 @@ def draw_precision_recall(
         for i, (name, points) in enumerate(beside.items()):
             _draw_curve(axes, points, name, color=THIN[i % len(THIN)], linewidth=1)
         for i, (name, points) in enumerate(main.items()):
-            _draw_curve(axes, points, name, color=BARS[1:][i % len(BARS[1:])], linewidth=2.2)
+            _draw_curve(axes, points, name, color=MAIN[i % len(MAIN)], linewidth=2.2)
         _strip(axes)
         figure.legend(frameon=False, loc="outside right upper", fontsize=10)
         best = (f"{name}: best F1 {max(point[3] for point in points):.1f}" for name, points in main.items())
@@ -141,7 +142,7 @@ def draw_reliability(series: Mapping[str, Sequence[Mapping[str, float]]]) -> Mar
         for i, (name, bins) in enumerate(series.items()):
             xs, ys = [b["score"] for b in bins], [b["right"] for b in bins]
             reach = [[b["right"] - b["low"] for b in bins], [b["high"] - b["right"] for b in bins]]
-            color = BARS[1:][i % len(BARS[1:])]
+            color = MAIN[i % len(MAIN)]
             axes.errorbar(xs, ys, reach, label=name, color=color, marker="o", markersize=4, elinewidth=0.8)
         _strip(axes)
         figure.legend(frameon=False, loc="outside right upper", fontsize=10)
