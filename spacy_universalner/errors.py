@@ -285,3 +285,10 @@ class Errors(metaclass=_Coded):
         "definitions. Known prompts: {known}. Filter with the version of spacy-universalner that asked, or add the "
         "prompt to TEACHER_PROMPTS in prompts.py."
     )
+    # scores
+    U205 = "{scores} scores for {spans} spans of {type!r} in {id!r}. Expected one score per span, or none at all."
+    U206 = (
+        "The predictions for {id!r} lack scores beside their spans (expected the fields {expected}, and as many scores "
+        "as predicted spans). Write them again: weasel run evaluate ."
+    )
+    U207 = "The score {score!r} of a span of {type!r} in {id!r} is no probability. Expected a number from 0 to 1."
