@@ -22,7 +22,7 @@ from transformers.masking_utils import sdpa_mask
 from .causal import TOLERANCE
 
 NAME = "universal_ner"
-ROOM = 32
+ROOM = 64
 NO_MASK = torch.ones(1, 1, 1, 1, dtype=torch.bool)  # keeps a model from making one that nobody reads
 
 
@@ -111,58 +111,61 @@ class Packed:
 class Rows:
     """Keys and values of passages with open questions: a row for each, with room for what is to come.
 
+    A row that is let go of is used again, since new memory is slow: the system clears it page by page.
+
     keys, values (list): of each layer, (rows, width, heads, dim).
     """
 
-    def __init__(self, keys: list[torch.Tensor], values: list[torch.Tensor]):
-        self.keys, self.values = keys, values
+    def __init__(self) -> None:
+        self.keys: list[torch.Tensor] = []
+        self.values: list[torch.Tensor] = []
+        self._free: list[int] = []
 
-    @classmethod
-    def of(cls, packed: Packed, places: Sequence[Sequence[int]]) -> "Rows":
-        """Take the tokens of each row out of a first pass, in this order."""
-        width = max(map(len, places))
-        index = torch.tensor([[*place, *[0] * (width - len(place))] for place in places])
-        index = index.to(packed.keys[0].device)
-        order = sorted(packed.keys)
-        return cls([packed.keys[i][index] for i in order], [packed.values[i][index] for i in order])
-
-    def __len__(self) -> int:
-        return len(self.keys[0])
+    @property
+    def count(self) -> int:
+        """How many rows there are, used or not."""
+        return len(self.keys[0]) if self.keys else 0
 
     @property
     def width(self) -> int:
-        return self.keys[0].shape[1]
+        return self.keys[0].shape[1] if self.keys else 0
 
-    def select(self, rows: Sequence[int]) -> None:
-        """Keep some rows only, in this order."""
-        index = torch.tensor(rows, device=self.keys[0].device)
-        self._change(lambda states: states[index])
+    def put(self, packed: Packed, places: Sequence[Sequence[int]]) -> list[int]:
+        """Take tokens out of a first pass. RETURNS (list): the row in which each sequence of them stands now."""
+        width = max(map(len, places))
+        index = torch.tensor([[*place, *[0] * (width - len(place))] for place in places]).to(packed.keys[0].device)
+        self._make_room(packed, len(places), width)
+        rows = sorted(self._free)[: len(places)]
+        self._free = sorted(self._free)[len(places) :]
+        for layer in range(len(self.keys)):
+            self.keys[layer][rows, :width] = packed.keys[layer][index]
+            self.values[layer][rows, :width] = packed.values[layer][index]
+        return rows
+
+    def let_go(self, row: int) -> None:
+        """Use a row for something else."""
+        self._free.append(row)
 
     def widen(self, width: int) -> None:
         """Make room for rows of so many tokens, and some more."""
-        more = width + ROOM - self.width
         if width > self.width:
-            self._change(lambda states: torch.cat([states, states.new_zeros(len(self), more, *states.shape[2:])], 1))
+            self._grow(self.count, width + ROOM)
 
-    def add(self, other: "Rows") -> None:
-        """Put the rows of another behind these."""
-        for rows in (self, other):
-            rows.widen(max(self.width, other.width))
-        width = max(self.width, other.width)
-        for mine, theirs in ((self.keys, other.keys), (self.values, other.values)):
-            for i, states in enumerate(theirs):
-                mine[i] = torch.cat([_fill(mine[i], width), _fill(states, width)])
-                theirs[i] = theirs[i][:0]
+    def _make_room(self, packed: Packed, rows: int, width: int) -> None:
+        if not self.keys:
+            for kept, states in ((self.keys, packed.keys), (self.values, packed.values)):
+                kept += [states[layer].new_zeros(0, width + ROOM, *states[layer].shape[1:]) for layer in sorted(states)]
+        self.widen(width)
+        if len(self._free) < rows:
+            count = max(2 * self.count, self.count + rows)
+            self._free += range(self.count, count)
+            self._grow(count, self.width)
 
-    def _change(self, change: Any) -> None:
-        for states in (self.keys, self.values):
-            for i, layer in enumerate(states):
-                states[i] = change(layer)
-
-
-def _fill(states: torch.Tensor, width: int) -> torch.Tensor:
-    more = width - states.shape[1]
-    return torch.cat([states, states.new_zeros(len(states), more, *states.shape[2:])], 1) if more else states
+    def _grow(self, count: int, width: int) -> None:
+        for kept in (self.keys, self.values):
+            for layer, states in enumerate(kept):
+                kept[layer] = states.new_zeros(count, width, *states.shape[2:])
+                kept[layer][: len(states), : states.shape[1]] = states
 
 
 @dataclass
@@ -172,7 +175,7 @@ class Step:
     rows (Rows): what was computed before; what is computed now is written into it.
     row, slot (Tensor): where each token stands in it.
     place (Tensor): each token's place among those of its row in this pass.
-    mask (Tensor): True where a token sees what stands in a slot, (rows, width of this pass, slots), without those
+    mask (Tensor): True where a token sees what stands in a slot, (rows, width of this pass, slots), without rows and
         slots at the end that nobody sees.
     """
 
@@ -193,7 +196,7 @@ class Step:
         self._write(layer, key, value)
         side = query.new_zeros(count, width, *query.shape[1:])
         side[self.row, self.place] = query
-        keys, values = self.rows.keys[layer][:, :slots], self.rows.values[layer][:, :slots]
+        keys, values = self.rows.keys[layer][:count, :slots], self.rows.values[layer][:count, :slots]
         return attend(side, keys, values, self.seen, scale)[self.row, self.place]
 
     def keep(self, layer: int, key: torch.Tensor, value: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -201,7 +204,7 @@ class Step:
         return self.rows.keys[layer].flatten(0, 1), self.rows.values[layer].flatten(0, 1)
 
     def dense(self) -> torch.Tensor:
-        mask = self.mask.new_zeros(len(self.row), len(self.rows), self.rows.width)
+        mask = self.mask.new_zeros(len(self.row), self.rows.count, self.rows.width)
         mask[torch.arange(len(self.row)), self.row, : self.mask.shape[2]] = self.mask[self.row, self.place]
         return mask.flatten(1)
 

@@ -181,14 +181,14 @@ class Decoder:
         self.packed = packed
         self.closers = closers
         self.open: list[Open] = []
-        self._rows: Rows | None = None
-        self._rooms: list[Room] = []
+        self._rows = Rows()
+        self._rooms: dict[int, Room] = {}
         self._layers = len(layers(model))
 
     @property
     def held(self) -> int:
         """Tokens whose keys and values are held."""
-        return len(self._rows) * self._rows.width if self._rows else 0
+        return len(self._rooms) * self._rows.width
 
     def prefill(
         self, passages: Sequence[Sequence[int]], trees: Sequence[Tree], talks: Sequence[Sequence[Talk]]
@@ -222,9 +222,6 @@ class Decoder:
 
         tokens (int): compute about so many; where answers are fewer, what they may say next is guessed and checked.
         """
-        self._drop()
-        if not self.open:
-            return
         guesses = [one.talk.guess(max(0, tokens // len(self.open) - 1)) for one in self.open]
         fed = [[one.talk.ids[-1], *guess] for one, guess in zip(self.open, guesses, strict=True)]
         positions = [one.position + i for one, tokens_ in zip(self.open, fed, strict=True) for i in range(len(tokens_))]
@@ -249,11 +246,14 @@ class Decoder:
             if more:
                 still.append(one)
         self.open = still
+        for gone in self._rooms.keys() - {one.row for one in still}:
+            self._rows.let_go(gone)
+            del self._rooms[gone]
 
     def _plan(self, fed: Sequence[Sequence[int]]) -> Step:
         """Find a slot for each token, and say what it sees."""
         row, slot, place, seen = [], [], [], []
-        filled = [0] * len(self._rooms)
+        filled = dict.fromkeys(self._rooms, 0)
         for one, tokens in zip(self.open, fed, strict=True):
             for _ in tokens:
                 one.slots.append(self._rooms[one.row].take())
@@ -262,13 +262,12 @@ class Decoder:
                 place.append(filled[one.row])
                 seen.append((one.passage, list(one.slots)))
                 filled[one.row] += 1
-        slots = max(room.used for room in self._rooms)
-        mask = np.zeros((len(self._rooms), max(filled), slots), dtype=bool)
+        slots = max(room.used for room in self._rooms.values())
+        mask = np.zeros((max(self._rooms) + 1, max(filled.values()), slots), dtype=bool)
         mask[:, :, 0] = True  # what stands for no token sees something, so that nothing is divided by nothing
         for i, (passage, own) in enumerate(seen):
             mask[row[i], place[i], :passage] = True
             mask[row[i], place[i], own] = True
-        assert self._rows is not None
         self._rows.widen(slots)
         device = self.model.device
         numbers = (torch.tensor(values, device=device) for values in (row, slot, place))
@@ -294,38 +293,19 @@ class Decoder:
         self, plan: Packed, placed: Sequence[Passage], talks: Sequence[Sequence[Talk]], more: Sequence[Sequence[bool]]
     ) -> None:
         """Hold what open answers of a first pass will see."""
-        self._drop()
-        rows: list[list[int]] = []
+        places: list[list[int]] = []
+        opened: list[list[tuple[Talk, int, list[int]]]] = []
         for passage, asked, goes_on in zip(placed, talks, more, strict=True):
-            chains = [chain for chain, on in zip(passage.tree.chains, goes_on, strict=True) if on]
-            if not chains:
-                continue
-            nodes = sorted({node for chain in chains for node in chain})
-            slots = {node: len(passage.ids) + i for i, node in enumerate(nodes)}
-            going = [talk for talk, on in zip(asked, goes_on, strict=True) if on]
-            for talk, chain in zip(going, chains, strict=True):
-                own = [slots[node] for node in chain]
-                self.open.append(Open(talk, len(self._rooms), len(passage.ids), own, len(own)))
-            rows.append([*range(passage.start, passage.start + len(passage.ids)), *map(passage.place, nodes)])
-            self._rooms.append(Room(len(rows[-1])))
-        if rows:
-            new = Rows.of(plan, rows)
-            if self._rows is None:
-                self._rows = new
-            else:
-                self._rows.add(new)
-
-    def _drop(self) -> None:
-        """Let go of rows without open answers, once they are many."""
-        live = sorted({one.row for one in self.open})
-        if not live:
-            self._rows, self._rooms = None, []
-        elif self._rows is not None and len(live) <= 0.75 * len(self._rooms):
-            self._rows.select(live)
-            self._rooms = [self._rooms[row] for row in live]
-            number = {row: i for i, row in enumerate(live)}
-            for one in self.open:
-                one.row = number[one.row]
+            going = [(talk, chain) for talk, chain, on in zip(asked, passage.tree.chains, goes_on, strict=True) if on]
+            if going:
+                nodes = sorted({node for _, chain in going for node in chain})
+                slots = {node: len(passage.ids) + i for i, node in enumerate(nodes)}
+                places.append([*range(passage.start, passage.start + len(passage.ids)), *map(passage.place, nodes)])
+                opened.append([(talk, len(passage.ids), [slots[node] for node in chain]) for talk, chain in going])
+        if places:
+            for row, place, going in zip(self._rows.put(plan, places), places, opened, strict=True):
+                self._rooms[row] = Room(len(place))
+                self.open += [Open(talk, row, length, own, len(own)) for talk, length, own in going]
 
 
 Sets = list[tuple[np.ndarray, np.ndarray, np.ndarray]]

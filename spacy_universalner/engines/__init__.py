@@ -10,7 +10,7 @@ from ..registry import Engine, spacy
 def make_transformers_engine(
     model: str | None = None,
     device: str | None = None,
-    dtype: Literal["auto", "float32", "bfloat16"] = "auto",
+    dtype: Literal["auto", "float32", "bfloat16", "int8"] = "auto",
     batch_tokens: int = 16384,
     max_new_tokens: int = 128,
     constrain: bool = True,
@@ -21,7 +21,8 @@ def make_transformers_engine(
 
     model (str | None): directory of the student; None takes the environment's or an installed one.
     device (str | None): "cpu", "cuda", "cuda:1", "mps"; None takes an accelerator if there is one.
-    dtype (str): "float32", "bfloat16" or "auto", the faster one of the device.
+    dtype (str): "float32", "bfloat16" or "auto", the faster one of the device; "int8" for float32 with linear layers
+        rounded to 8 bits, on CPUs: faster, with answers that differ here and there (README, "Speed").
     batch_tokens (int): tokens computed or held at a time: of passages with all their questions, then of open questions.
     max_new_tokens (int): longest answer about a type, in tokens; 99.9% of those in the embedded corpus have 64 or
         fewer. A student asked all types in one question (all-in-one.v1) has so many for each type.

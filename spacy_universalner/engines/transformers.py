@@ -11,6 +11,7 @@ from ..encoding import Encoder
 from ..extraction import Extractor
 from ..hardware import pick_device, pick_dtype
 from ..prompts import load_template
+from ..quantization import quantize
 from ..registry import Answer
 from ..student import check_manifest, copy_student, find_student, is_adapter
 
@@ -72,11 +73,13 @@ class TransformersEngine:
     def _load(self, folder: Path) -> Extractor:
         manifest = check_manifest(folder)
         device = pick_device(self.device)
-        kind = {"dtype": pick_dtype(self.dtype, device), "device": device}
+        kind = {"dtype": pick_dtype("float32" if self.dtype == "int8" else self.dtype, device), "device": device}
         if is_adapter(manifest):
             model = open_adapted(find_base(manifest["base"], folder), folder, **kind)
         else:
             model = open_model(folder, **kind)
+        if self.dtype == "int8":
+            quantize(model)
         encoder = Encoder(AutoTokenizer.from_pretrained(folder), load_template(folder))
         return Extractor(
             model,
