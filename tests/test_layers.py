@@ -23,6 +23,7 @@ LAYERS = (
         "chunking",
         "encoding",
         "scoring",
+        "windows",
         "student",
         "base",
         "choices",
