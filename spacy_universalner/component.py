@@ -12,12 +12,11 @@ from spacy.training import Example
 from spacy.util import minibatch
 
 from . import engines  # noqa: F401  (registers the engines)
-from .align import place
-from .chunking import chunk
 from .errors import Errors, UniversalNERError
 from .prompts import name_fault
 from .records import Prediction, read_json, write_json
-from .registry import Answer, Engine, Portable
+from .registry import Engine, Portable
+from .windows import ask
 
 NAME = "universal_ner"
 STUDENT = "student"
@@ -33,6 +32,7 @@ DEFAULT_ENGINE = {"@universal_ner_engines": "universal_ner.Transformers.v1"}
         "spans_key": NAME,
         "alignment_mode": "strict",
         "max_passage_tokens": 256,
+        "overlap_tokens": 32,
         "scorer": {"@scorers": "spacy.ner_scorer.v1"},
     },
     default_score_weights={"ents_f": 1.0, "ents_p": 0.0, "ents_r": 0.0, "ents_per_type": None},
@@ -45,6 +45,7 @@ def make_universal_ner(
     spans_key: str,
     alignment_mode: Literal["strict", "contract", "expand"],
     max_passage_tokens: int,
+    overlap_tokens: int,
     scorer: Callable[..., dict[str, Any]] | None,
 ) -> "UniversalNER":
     """Make the component. See UniversalNER for the arguments."""
@@ -55,6 +56,7 @@ def make_universal_ner(
         spans_key=spans_key,
         alignment_mode=alignment_mode,
         max_passage_tokens=max_passage_tokens,
+        overlap_tokens=overlap_tokens,
         scorer=scorer,
     )
 
@@ -72,7 +74,9 @@ class UniversalNER(Pipe):
     spans_key (str): key of the span group with all entities.
     alignment_mode (str): what to do with an entity that cuts through a token: "strict" leaves it out, "contract" and
         "expand" move its edges (as in Doc.char_span).
-    max_passage_tokens (int): longer documents are asked about in pieces of so many words and punctuation marks.
+    max_passage_tokens (int): longer documents are asked about in windows of so many words and punctuation marks.
+    overlap_tokens (int): how many of them a window may share with the next, at most; a quarter of a window where it is
+        more.
     scorer (Callable | None): used by `score`.
     RAISES (UniversalNERError): a label that is not usable, or listed twice.
     """
@@ -86,6 +90,7 @@ class UniversalNER(Pipe):
         spans_key: str = NAME,
         alignment_mode: str = "strict",
         max_passage_tokens: int = 256,
+        overlap_tokens: int = 32,
         scorer: Callable[..., dict[str, Any]] | None = None,
     ):
         self.name = name
@@ -93,6 +98,7 @@ class UniversalNER(Pipe):
         self.spans_key = spans_key
         self.alignment_mode = alignment_mode
         self.max_passage_tokens = max_passage_tokens
+        self.overlap_tokens = overlap_tokens
         self.scorer = scorer
         self._labels = check_labels(labels)
 
@@ -157,18 +163,8 @@ class UniversalNER(Pipe):
             labels = [self._labels] * len(docs)
         if len(labels) != len(docs):
             raise UniversalNERError(Errors.U043.format(docs=len(docs), labels=len(labels)))
-        pieces = [chunk(doc.text, self.max_passage_tokens) for doc in docs]
-        windows = [(i, start, end) for i, spans in enumerate(pieces) for start, end in spans]
-        passages = [docs[i].text[start:end] for i, start, end in windows]
-        answers = self.engine.extract(passages, [labels[i] for i, _, _ in windows])
-        found: list[list[list[Prediction]]] = [[[] for _ in names] for names in labels]
-        for (i, start, _), passage, answered in zip(windows, passages, answers, strict=True):
-            for parts, label, answer in zip(found[i], labels[i], answered, strict=True):
-                parts.append(_place(label, answer, passage, start))
-        return [
-            [_merge(label, parts) for label, parts in zip(names, doc_parts, strict=True)]
-            for names, doc_parts in zip(labels, found, strict=True)
-        ]
+        texts = [doc.text for doc in docs]
+        return ask(self.engine, texts, labels, max_tokens=self.max_passage_tokens, overlap=self.overlap_tokens)
 
     def set_annotations(self, doc: Doc, predictions: Sequence[Prediction]) -> None:
         """Write predictions to a doc's entities and span group, and what could not be used to its user data."""
@@ -219,20 +215,3 @@ def check_labels(labels: Iterable[str]) -> tuple[str, ...]:
         if labels.count(label) > 1:
             raise UniversalNERError(Errors.U041.format(label=label, count=labels.count(label), labels=list(labels)))
     return labels
-
-
-def _place(label: str, answer: Answer, passage: str, offset: int) -> Prediction:
-    spans, lost = place(passage, answer.mentions)
-    moved = tuple((start + offset, end + offset) for start, end in spans)
-    return Prediction(label, answer.mentions, moved, tuple(lost), answer.complete)
-
-
-def _merge(label: str, parts: Sequence[Prediction]) -> Prediction:
-    """One prediction from those of a document's passages, which do not overlap."""
-    return Prediction(
-        label,
-        mentions=tuple(dict.fromkeys(mention for part in parts for mention in part.mentions)),
-        spans=tuple(span for part in parts for span in part.spans),
-        lost=tuple(dict.fromkeys(mention for part in parts for mention in part.lost)),
-        complete=all(part.complete for part in parts),
-    )

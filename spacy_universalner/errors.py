@@ -116,6 +116,7 @@ class Errors(metaclass=_Coded):
     U041 = "Label {label!r} occurs {count} times in labels {labels}. List each label once."
     U042 = "Label {label!r} is not usable: {reason}. Expected one line of visible text, like 'person'."
     U043 = "Got {docs} docs but {labels} label lists. Pass one list of labels per doc."
+    U190 = "An overlap of {got} tokens is not possible. Expected 0, for none, or more."
     # students and engines
     U050 = (
         "No student found. Name one in the config (engine.model = a directory with manifest.json), set the environment "

@@ -24,6 +24,7 @@ LAYERS = (
         "encoding",
         "scoring",
         "copying",
+        "windows",
         "student",
         "base",
         "choices",
