@@ -116,6 +116,21 @@ class Errors(metaclass=_Coded):
     U041 = "Label {label!r} occurs {count} times in labels {labels}. List each label once."
     U042 = "Label {label!r} is not usable: {reason}. Expected one line of visible text, like 'person'."
     U043 = "Got {docs} docs but {labels} label lists. Pass one list of labels per doc."
+    U180 = (
+        "The description {description!r} of label {label!r} is not usable: {reason}. Expected one line of visible "
+        "text: a name or a sentence, like 'a town or city'."
+    )
+    U181 = (
+        "The threshold is {threshold}, but the engine gives no scores that could reach it. Set threshold to 0 in the "
+        "component's config, or use an engine with scores."
+    )
+    U182 = "The threshold must be between 0 and 1, got {got}."
+    U183 = (
+        "The group {key!r} holds {spans} spans but {scores} scores: it was changed after it was annotated. Read the "
+        "scores before spans are added to it or docs are joined."
+    )
+    U184 = "Got {got!r} for labels. Expected a list of names, or a mapping of names to descriptions."
+    U185 = "These bytes hold no student: {names} are no plain names of files. Make them with to_bytes."
     # students and engines
     U050 = (
         "No student found. Name one in the config (engine.model = a directory with manifest.json), set the environment "

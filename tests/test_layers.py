@@ -23,6 +23,8 @@ LAYERS = (
         "chunking",
         "encoding",
         "scoring",
+        "labels",
+        "packing",
         "student",
         "base",
         "choices",
@@ -32,7 +34,7 @@ LAYERS = (
     {"corpus", "teacher"},
     {"provenance", "card"},
     {"hardware", "layout", "causal", "decoding", "extraction", "training", "engines"},
-    {"component", "assemble"},
+    {"component", "annotation", "assemble"},
     {"evaluation", "report"},
     {"ablation", "tuning"},
 )
