@@ -13,6 +13,7 @@ from spacy.scorer import get_ner_prf
 from spacy.tokens import Doc
 from spacy.training import Example
 from spacy.util import minibatch, registry
+from thinc.api import Config
 
 from . import engines  # noqa: F401  (registers the engines)
 from .align import find_mentions
@@ -69,7 +70,11 @@ def make_universal_ner(
     max_passage_tokens: int,
     scorer: Callable[..., dict[str, Any]] | None,
 ) -> "UniversalNER":
-    """Make the component. See UniversalNER for the arguments."""
+    """Make the component. See UniversalNER for the arguments.
+
+    RAISES (UniversalNERError): also labels that would be others once the pipeline is saved and loaded.
+    """
+    _check_writable(labels)
     return UniversalNER(
         name,
         labels=labels,
@@ -83,6 +88,17 @@ def make_universal_ner(
         max_passage_tokens=max_passage_tokens,
         scorer=scorer,
     )
+
+
+def _check_writable(labels: list[str] | dict[str, str]) -> None:
+    text = Config({"component": {"labels": labels}}).to_str()
+    for interpolate in (True, False):  # spaCy does both
+        try:
+            got = Config().from_str(text, interpolate=interpolate)["component"]["labels"]
+        except ValueError as err:
+            raise UniversalNERError(Errors.U186.format(labels=labels, got=err)) from err
+        if got != labels:
+            raise UniversalNERError(Errors.U186.format(labels=labels, got=got))
 
 
 @registry.scorers("universal_ner.Scorer.v1")

@@ -131,6 +131,11 @@ class Errors(metaclass=_Coded):
     )
     U184 = "Got {got!r} for labels. Expected a list of names, or a mapping of names to descriptions."
     U185 = "These bytes hold no student: {names} are no plain names of files. Make them with to_bytes."
+    U186 = (
+        "Labels {labels} cannot stand in a config file (read back: {got}): $ marks a variable there, "
+        "and a name that begins with # or [ or holds = is no key. Add them with nlp.get_pipe('universal_ner').add_label"
+        "(label, description)."
+    )
     # students and engines
     U050 = (
         "No student found. Name one in the config (engine.model = a directory with manifest.json), set the environment "

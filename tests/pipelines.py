@@ -29,7 +29,8 @@ def with_student(folder, labels=("person", "city", "date")):
 
 def with_engine(engine, labels=("person",), **config):
     """A pipeline around an engine made here."""
-    nlp = replaying({"": {}}, labels=list(labels), **config)
+    labels = dict(labels) if isinstance(labels, dict) else list(labels)
+    nlp = replaying({"": {}}, labels=labels, **config)
     nlp.get_pipe("universal_ner").engine = engine
     return nlp
 

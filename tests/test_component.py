@@ -1,13 +1,10 @@
-import json
 import random
 import re
-import shutil
 
 import pytest
 import spacy
 from confection import ConfigValidationError
 from spacy.tokens import Doc, Span
-from spacy.training import Example
 from spacy.util import ignore_error
 
 from spacy_universalner import student
@@ -303,107 +300,6 @@ def test_the_error_handler_gets_the_doc_that_fails(batch_size):
     docs = list(nlp.pipe(["Ada slept.", "Nobody knows."], batch_size=batch_size))
     assert handled == [("universal_ner", ["Nobody knows."], "[U053]")]
     assert [ents(doc) for doc in docs] == [[(0, 3, "person")]]
-
-
-# Examples
-
-
-def example(nlp, text, entities):
-    return Example.from_dict(nlp.make_doc(text), {"entities": entities})
-
-
-INITIAL = {
-    "of the examples": ([], {}, ("city", "person")),
-    "configured": (["date"], {}, ("date",)),
-    "given": (["date"], {"labels": ["event", "animal"]}, ("event", "animal")),
-}
-
-
-@pytest.mark.parametrize(("configured", "settings", "expected"), INITIAL.values(), ids=INITIAL)
-def test_initialize(configured, settings, expected):
-    nlp = replaying({"": {}}, labels=configured)
-    nlp.config["initialize"]["components"] = {"universal_ner": settings}
-    examples = [example(nlp, "Ada slept.", [(0, 3, "person")]), example(nlp, "Ada left Rome.", [(9, 13, "city")])]
-    nlp.initialize(lambda: examples)
-    assert nlp.get_pipe("universal_ner").labels == expected
-
-
-def test_evaluate():
-    nlp = replaying(STREAM)
-    examples = [
-        example(nlp, "Ada slept.", [(0, 3, "person")]),
-        example(nlp, "Bob left Rome.", [(0, 3, "person")]),
-        example(nlp, "It rained.", [(0, 9, "event")]),
-    ]
-    scores = nlp.evaluate(examples)
-    assert scores["ents_p"] == pytest.approx(2 / 3)
-    assert scores["ents_r"] == pytest.approx(2 / 3)
-    assert scores["ents_per_type"]["person"]["f"] == 1.0
-
-
-# On disk
-
-
-@pytest.fixture
-def saved(tuned_student, tmp_path):
-    """A saved pipeline, moved, whose first student is gone; and what it said before."""
-    origin = tmp_path / "origin"
-    shutil.copytree(tuned_student, origin)
-    nlp = with_student(origin)
-    nlp.get_pipe("universal_ner").add_label("event")
-    before = [ents(nlp(conversation.text)) for conversation in CONVERSATIONS]
-    nlp.to_disk(tmp_path / "first")
-    (tmp_path / "first").rename(tmp_path / "moved")
-    shutil.rmtree(origin)
-    return tmp_path / "moved", before
-
-
-def test_a_saved_pipeline_says_the_same_elsewhere(saved):
-    folder, before = saved
-    nlp = spacy.load(folder)
-    assert nlp.get_pipe("universal_ner").labels == ("person", "city", "date", "event")
-    assert [ents(nlp(conversation.text)) for conversation in CONVERSATIONS] == before
-    assert before[0][0] == (0, 3, "person")
-
-
-def test_a_loaded_pipeline_can_be_saved_in_place(saved):
-    folder, before = saved
-    nlp = spacy.load(folder)
-    nlp.get_pipe("universal_ner").add_label("animal")
-    nlp.to_disk(folder)
-    assert spacy.load(folder).get_pipe("universal_ner").labels[-1] == "animal"
-
-
-def test_a_pipeline_in_use_takes_the_student_it_is_given(saved, tiny_student):
-    folder, before = saved
-    nlp = with_student(tiny_student)
-    assert ents(nlp(CONVERSATIONS[0].text)) != before[0]
-    nlp.from_disk(folder)
-    assert ents(nlp(CONVERSATIONS[0].text)) == before[0]
-
-
-def test_a_damaged_student_is_refused(saved):
-    folder, _ = saved
-    weights = folder / "universal_ner" / "student" / "model.safetensors"
-    data = bytearray(weights.read_bytes())
-    data[-7] ^= 1
-    weights.write_bytes(data)
-    with pytest.raises(UniversalNERError, match=r"U005.*model\.safetensors"):
-        spacy.load(folder)("Ada slept.")
-
-
-def test_saving_without_the_student(tuned_student, tmp_path):
-    pipe = with_student(tuned_student).get_pipe("universal_ner")
-    pipe.to_disk(tmp_path, exclude=["student"])
-    assert [path.name for path in tmp_path.iterdir()] == ["cfg.json"]
-
-
-def test_labels_on_disk_are_checked(tmp_path):
-    pipe = replaying({"": {}}, labels=["person"]).get_pipe("universal_ner")
-    pipe.to_disk(tmp_path)
-    (tmp_path / "cfg.json").write_text(json.dumps({"labels": ["a", "a"]}), encoding="utf8")
-    with pytest.raises(UniversalNERError, match="U041"):
-        pipe.from_disk(tmp_path)
 
 
 # Which student
