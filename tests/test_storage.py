@@ -87,19 +87,17 @@ def test_labels_on_disk_are_checked(tmp_path):
 
 def test_settings_can_be_changed_when_a_pipeline_is_loaded(saved):
     folder, before = saved
-    nlp = spacy.load(
     settings = {"annotate": "spans", "engine": {"dtype": "auto"}}
     nlp = spacy.load(folder, config={"components": {"universal_ner": settings}})
-    )
     pipe = nlp.get_pipe("universal_ner")
     assert (pipe.annotate, pipe.engine.dtype, pipe.labels) == ("spans", "auto", ("person", "city", "date", "event"))
 
 
-@pytest.mark.parametrize("labels", [["person"], {"person": "city"}], ids=["names", "descriptions"])
-def test_labels_can_be_named_when_a_pipeline_is_loaded(saved, labels):
+def test_labels_can_be_named_when_a_pipeline_is_loaded(saved):
     folder, _ = saved
-    nlp = spacy.load(folder, config={"components.universal_ner.labels": labels})
-    assert nlp.get_pipe("universal_ner").label_data == labels
+    nlp = spacy.load(folder, config={"components.universal_ner.labels": ["person"]})
+    assert nlp.get_pipe("universal_ner").labels == ("person",)
+    assert ents(nlp(CONVERSATIONS[0].text)) == [(0, 3, "person"), (8, 13, "person")]
 
 
 def test_a_pipeline_without_labels_takes_those_on_disk(tmp_path):
@@ -122,12 +120,12 @@ LOADED = {
 
 @pytest.mark.parametrize(("how", "active", "all_"), LOADED.values(), ids=LOADED)
 def test_a_pipeline_loaded_in_part(how, active, all_, tmp_path):
-    nlp = replaying({"Ada.": {"person": ["Ada"]}})
+    nlp = replaying({"Ada": {"person": ["Ada"]}})
     nlp.add_pipe("sentencizer", first=True)
     nlp.to_disk(tmp_path)
     loaded = spacy.load(tmp_path, **how)
     assert (loaded.pipe_names, loaded.component_names) == (active, all_)
-    assert bool(loaded("Ada.").ents) == ("universal_ner" in active)
+    assert bool(loaded("Ada").ents) == ("universal_ner" in active)
 
 
 # As a config
@@ -135,7 +133,7 @@ def test_a_pipeline_loaded_in_part(how, active, all_, tmp_path):
 
 @pytest.mark.parametrize("labels", [["person", "sea"], {"person": "a human: being", "sea": "water"}], ids=type)
 def test_a_pipeline_from_its_config(labels):
-    nlp = replaying({"Ada.": {"person": ["Ada"]}}, labels=labels, annotate="spans", spans_key="sc", scorer=None)
+    nlp = replaying({"Ada": {"person": ["Ada"]}}, labels=labels, annotate="spans", spans_key="sc", scorer=None)
     other = spacy.blank("en").from_config(nlp.config)
     assert other.config.to_str() == nlp.config.to_str()
     pipe = other.get_pipe("universal_ner")
@@ -144,13 +142,13 @@ def test_a_pipeline_from_its_config(labels):
 
 def test_a_config_written_for_an_earlier_version():
     """Without the newer settings, and with spaCy's scorer."""
-    config = replaying({"Ada.": {"person": ["Ada"]}}).config
+    config = replaying({"Ada": {"person": ["Ada"]}}).config
     for key in ("threshold", "occurrences", "annotate", "overwrite"):
         del config["components"]["universal_ner"][key]
     config["components"]["universal_ner"]["scorer"] = {"@scorers": "spacy.ner_scorer.v1"}
     nlp = spacy.blank("en").from_config(config)
-    assert ents(nlp("Ada.")) == [(0, 3, "person")]
-    assert nlp.evaluate([spacy.training.Example(nlp("Ada."), nlp("Ada."))])["ents_f"] == 1.0
+    assert ents(nlp("Ada")) == [(0, 3, "person")]
+    assert nlp.evaluate([spacy.training.Example(nlp("Ada"), nlp("Ada"))])["ents_f"] == 1.0
 
 
 # As bytes
@@ -206,6 +204,6 @@ def test_bytes_that_are_no_student_are_refused(files, message, cache):
 
 
 def test_a_pickled_component_asks_the_same():
-    nlp = replaying({"Ada.": {"person": ["Ada"]}})
+    nlp = replaying({"Ada": {"person": ["Ada"]}})
     pipe = pickle.loads(pickle.dumps(nlp.get_pipe("universal_ner")))
-    assert ents(pipe(nlp.make_doc("Ada."))) == [(0, 3, "person")]
+    assert ents(pipe(nlp.make_doc("Ada"))) == [(0, 3, "person")]
