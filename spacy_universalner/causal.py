@@ -24,7 +24,9 @@ def open_model(folder: Path, *, dtype: torch.dtype, device: torch.device, **opti
     options (Any): more arguments for `from_pretrained`.
     RAISES (UniversalNERError): see `check_model`.
     """
-    model = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, use_safetensors=True, **options)
+    model = AutoModelForCausalLM.from_pretrained(
+        folder, dtype=dtype, use_safetensors=True, trust_remote_code=False, **options
+    )
     model = model.to(device).eval()
     check_model(model)
     return model

@@ -117,6 +117,26 @@ class Errors(metaclass=_Coded):
     U042 = "Label {label!r} is not usable: {reason}. Expected one line of visible text, like 'person'."
     U043 = "Got {docs} docs but {labels} label lists. Pass one list of labels per doc."
     U190 = "An overlap of {got} tokens is not possible. Expected 0, for none, or more."
+    U180 = (
+        "The description {description!r} of label {label!r} is not usable: {reason}. Expected one line of visible "
+        "text: a name or a sentence, like 'a town or city'."
+    )
+    U181 = (
+        "The threshold is {threshold}, but the engine gives no scores that could reach it. Set threshold to 0 in the "
+        "component's config, or use an engine with scores."
+    )
+    U182 = "The threshold must be between 0 and 1, got {got}."
+    U183 = (
+        "The group {key!r} holds {spans} spans but {scores} scores: it was changed after it was annotated. Read the "
+        "scores before spans are added to it or docs are joined."
+    )
+    U184 = "Got {got!r} for labels. Expected a list of names, or a mapping of names to descriptions."
+    U185 = "These bytes hold no student: {names} are no plain names of files. Make them with to_bytes."
+    U186 = (
+        "Labels {labels} cannot stand in a config file (read back: {got}): $ marks a variable there, "
+        "and a name that begins with # or [ or holds = is no key. Add them with nlp.get_pipe('universal_ner').add_label"
+        "(label, description)."
+    )
     # students and engines
     U050 = (
         "No student found. Name one in the config (engine.model = a directory with manifest.json), set the environment "

@@ -25,6 +25,8 @@ LAYERS = (
         "scoring",
         "copying",
         "windows",
+        "labels",
+        "packing",
         "student",
         "base",
         "choices",
@@ -45,7 +47,7 @@ LAYERS = (
         "training",
         "engines",
     },
-    {"component", "assemble"},
+    {"component", "annotation", "assemble"},
     {"evaluation", "report"},
     {"ablation", "tuning"},
 )

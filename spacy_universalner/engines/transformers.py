@@ -80,7 +80,7 @@ class TransformersEngine:
             model = open_model(folder, **kind)
         if self.dtype == "int8":
             quantize(model)
-        encoder = Encoder(AutoTokenizer.from_pretrained(folder), load_template(folder))
+        encoder = Encoder(AutoTokenizer.from_pretrained(folder, trust_remote_code=False), load_template(folder))
         return Extractor(
             model,
             encoder,

@@ -120,7 +120,7 @@ class Trainer:
         self.score = score
         self.processes = Processes(device)
         self.device = self.processes.device
-        self.tokenizer = AutoTokenizer.from_pretrained(base)
+        self.tokenizer = AutoTokenizer.from_pretrained(base, trust_remote_code=False)
         self.template = get_template(settings.template)
         self.encoder = Encoder(self.tokenizer, self.template)
         self.folder, self.base = base, read_json(base / MANIFEST)
