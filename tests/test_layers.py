@@ -25,6 +25,7 @@ LAYERS = (
         "scoring",
         "labels",
         "packing",
+        "remote",
         "student",
         "base",
         "choices",
