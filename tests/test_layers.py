@@ -27,6 +27,7 @@ LAYERS = (
         "windows",
         "labels",
         "packing",
+        "remote",
         "student",
         "base",
         "choices",
