@@ -9,6 +9,8 @@ from ..registry import Engine, spacy
 @spacy.registry.universal_ner_engines("universal_ner.Transformers.v1")
 def make_transformers_engine(
     model: str | None = None,
+    revision: str | None = None,
+    template: str | None = None,
     device: str | None = None,
     dtype: Literal["auto", "float32", "bfloat16", "int8"] = "auto",
     batch_tokens: int = 16384,
@@ -19,7 +21,11 @@ def make_transformers_engine(
 ) -> Engine:
     """A student run with Hugging Face transformers.
 
-    model (str | None): directory of the student; None takes the environment's or an installed one.
+    model (str | None): the student: a folder, or a repository of a hub (owner/name), which is fetched once; None takes
+        the environment's or an installed one.
+    revision (str | None): commit, tag or branch of the repository; None for what is there when it is fetched.
+    template (str | None): what a model is asked in that brings no template; None knows that of the released UniNER
+        models by their names.
     device (str | None): "cpu", "cuda", "cuda:1", "mps"; None takes an accelerator if there is one.
     dtype (str): "float32", "bfloat16" or "auto", the faster one of the device; "int8" for float32 with linear layers
         rounded to 8 bits, on CPUs: faster, with answers that differ here and there (README, "Speed").
@@ -37,6 +43,8 @@ def make_transformers_engine(
 
     return TransformersEngine(
         model=model,
+        revision=revision,
+        template=template,
         device=device,
         dtype=dtype,
         batch_tokens=batch_tokens,

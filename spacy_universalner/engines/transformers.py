@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from transformers import AutoTokenizer
 
@@ -13,7 +14,8 @@ from ..hardware import pick_device, pick_dtype
 from ..prompts import load_template
 from ..quantization import quantize
 from ..registry import Answer
-from ..student import check_manifest, copy_student, find_student, is_adapter
+from ..remote import locate_student
+from ..student import check_manifest, copy_student, is_adapter
 
 
 class TransformersEngine:
@@ -23,6 +25,8 @@ class TransformersEngine:
         self,
         *,
         model: str | None,
+        revision: str | None = None,
+        template: str | None = None,
         device: str | None,
         dtype: str,
         batch_tokens: int,
@@ -32,6 +36,8 @@ class TransformersEngine:
         dataset: str = "",
     ):
         self.model = model
+        self.revision = revision
+        self.template = template
         self.device = device
         self.dtype = dtype
         self.batch_tokens = batch_tokens
@@ -42,7 +48,7 @@ class TransformersEngine:
 
     @property
     def model(self) -> str | None:
-        """Directory of the student. Naming another one lets go of what was loaded."""
+        """The student: a folder, or a repository of a hub. Naming another one lets go of what was loaded."""
         return self._model
 
     @model.setter
@@ -54,12 +60,20 @@ class TransformersEngine:
     def extractor(self) -> Extractor:
         """The loaded student. RAISES (UniversalNERError): none named or found, or not as its manifest says."""
         if self._extractor is None:
-            self._extractor = self._load(find_student(self.model))
+            self._extractor = self._load(self._locate())
         return self._extractor
+
+    def load(self) -> None:
+        """Load the student now. RAISES (UniversalNERError): see `extractor`."""
+        _ = self.extractor
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without what was loaded: another process loads it itself."""
+        return {**self.__dict__, "_extractor": None}
 
     def save_model(self, folder: str) -> None:
         """Copy the whole student into a folder."""
-        copy_student(find_student(self.model), Path(folder))
+        copy_student(self._locate(), Path(folder))
 
     def extract(self, passages: Sequence[str], types: Sequence[Sequence[str]]) -> list[list[Answer]]:
         """See Engine.
@@ -69,6 +83,9 @@ class TransformersEngine:
         """
         self.extractor.template.check_dataset(self.dataset)
         return self.extractor.extract(passages, types, [self.dataset] * len(passages))
+
+    def _locate(self) -> Path:
+        return locate_student(self.model, revision=self.revision, template=self.template)
 
     def _load(self, folder: Path) -> Extractor:
         manifest = check_manifest(folder)
