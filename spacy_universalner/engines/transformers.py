@@ -11,6 +11,7 @@ from ..encoding import Encoder
 from ..extraction import Extractor
 from ..hardware import pick_device, pick_dtype
 from ..prompts import load_template
+from ..quantization import quantize
 from ..registry import Answer
 from ..student import check_manifest, copy_student, find_student, is_adapter
 
@@ -26,6 +27,8 @@ class TransformersEngine:
         dtype: str,
         batch_tokens: int,
         max_new_tokens: int,
+        constrain: bool = False,
+        min_score: float = 0.0,
         dataset: str = "",
     ):
         self.model = model
@@ -33,6 +36,8 @@ class TransformersEngine:
         self.dtype = dtype
         self.batch_tokens = batch_tokens
         self.max_new_tokens = max_new_tokens
+        self.constrain = constrain
+        self.min_score = min_score
         self.dataset = dataset
 
     @property
@@ -68,10 +73,19 @@ class TransformersEngine:
     def _load(self, folder: Path) -> Extractor:
         manifest = check_manifest(folder)
         device = pick_device(self.device)
-        kind = {"dtype": pick_dtype(self.dtype, device), "device": device}
+        kind = {"dtype": pick_dtype("float32" if self.dtype == "int8" else self.dtype, device), "device": device}
         if is_adapter(manifest):
             model = open_adapted(find_base(manifest["base"], folder), folder, **kind)
         else:
             model = open_model(folder, **kind)
-        encoder = Encoder(AutoTokenizer.from_pretrained(folder), load_template(folder))
-        return Extractor(model, encoder, batch_tokens=self.batch_tokens, max_new_tokens=self.max_new_tokens)
+        if self.dtype == "int8":
+            quantize(model)
+        encoder = Encoder(AutoTokenizer.from_pretrained(folder, trust_remote_code=False), load_template(folder))
+        return Extractor(
+            model,
+            encoder,
+            batch_tokens=self.batch_tokens,
+            max_new_tokens=self.max_new_tokens,
+            constrain=self.constrain,
+            min_score=self.min_score,
+        )
