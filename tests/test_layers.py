@@ -31,7 +31,7 @@ LAYERS = (
     },
     {"corpus", "teacher"},
     {"provenance", "card"},
-    {"hardware", "layout", "causal", "decoding", "extraction", "training", "engines"},
+    {"hardware", "layout", "causal", "decoding", "asking", "extraction", "training", "engines"},
     {"component", "assemble"},
     {"evaluation", "report"},
     {"ablation", "tuning"},
