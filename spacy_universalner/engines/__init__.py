@@ -44,6 +44,7 @@ def make_vllm_engine(
     tensor_parallel_size: int = 1,
     gpu_memory_utilization: float = 0.9,
     max_model_len: int | None = None,
+    block_size: int | None = None,
     enforce_eager: bool = False,
     max_new_tokens: int = 128,
     dataset: str = "",
@@ -58,6 +59,8 @@ def make_vllm_engine(
     gpu_memory_utilization (float): share of each device's memory to fill.
     max_model_len (int | None): most tokens of a passage, a question and its answer; None, or more than the student
         sees, for what it sees.
+    block_size (int | None): tokens of a text that are held, and shared by its questions, together; None for vLLM's
+        number, but on a CPU for 32.
     enforce_eager (bool): leave out compiling, which takes a minute or more at the start and pays with much text.
     max_new_tokens (int): longest answer about a type, in tokens (see universal_ner.Transformers.v1).
     dataset (str): the data set whose rules labels should follow; "" for none.
@@ -70,6 +73,7 @@ def make_vllm_engine(
         tensor_parallel_size=tensor_parallel_size,
         gpu_memory_utilization=gpu_memory_utilization,
         max_model_len=max_model_len,
+        block_size=block_size,
         enforce_eager=enforce_eager,
         max_new_tokens=max_new_tokens,
         dataset=dataset,

@@ -16,6 +16,7 @@ from ..student import ADAPTER_CONFIG, check_manifest, copy_student, find_student
 
 LOGPROBS = 20
 """Probabilities asked for at each token: those of all that close a mention are among them, but for what is unlikely."""
+CPU_BLOCK = 32
 RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
 """Sizes of adapters that vLLM makes room for."""
 
@@ -31,6 +32,7 @@ class VLLMEngine:
         tensor_parallel_size: int,
         gpu_memory_utilization: float,
         max_model_len: int | None,
+        block_size: int | None,
         enforce_eager: bool,
         max_new_tokens: int,
         dataset: str = "",
@@ -40,6 +42,7 @@ class VLLMEngine:
         self.tensor_parallel_size = tensor_parallel_size
         self.gpu_memory_utilization = gpu_memory_utilization
         self.max_model_len = max_model_len
+        self.block_size = block_size
         self.enforce_eager = enforce_eager
         self.max_new_tokens = max_new_tokens
         self.dataset = dataset
@@ -92,6 +95,7 @@ class VLLMEngine:
             max_model_len=context,
             enforce_eager=self.enforce_eager,
             enable_prefix_caching=True,
+            block_size=self.block_size or pick_block_size(),
             generation_config="vllm",  # not the student's, which may set penalties that its answers were not tuned for
             **(lora_options(folder) if is_adapter(manifest) else {}),
         )
@@ -162,6 +166,15 @@ def import_vllm() -> Any:
     except (ImportError, OSError, RuntimeError) as err:
         raise UniversalNERError(Errors.U170.format(engine="VLLM", package="vllm", extra="vllm", reason=err)) from err
     return vllm
+
+
+def pick_block_size() -> int | None:
+    """Tokens held together. On a CPU the fewest there may be: vLLM's 128 are more than most passages have, and only
+    whole blocks are shared.
+    """
+    from vllm.platforms import current_platform
+
+    return CPU_BLOCK if current_platform.is_cpu() else None
 
 
 def lora_options(folder: Path) -> dict[str, Any]:

@@ -14,12 +14,13 @@ import time
 import urllib.request
 from math import log
 from pathlib import Path
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 
 import pytest
-from transformers import AutoTokenizer
+from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
 from spacy_universalner.asking import Asker, Question
+from spacy_universalner.base import BASE_VARIABLE, CACHE_VARIABLE
 from spacy_universalner.encoding import Encoder
 from spacy_universalner.engines.openai import OpenAIEngine
 from spacy_universalner.engines.transformers import TransformersEngine
@@ -27,7 +28,9 @@ from spacy_universalner.engines.vllm import Server, VLLMEngine, add_output, lora
 from spacy_universalner.errors import UniversalNERError
 from spacy_universalner.prompts import PLAIN_V1
 from spacy_universalner.registry import Answer, Engine, Portable, spacy
-from spacy_universalner.student import MANIFEST
+from spacy_universalner.student import MANIFEST, write_manifest
+
+from ..conftest import CONVERSATIONS, tune
 
 ROOT = Path(__file__).parents[2]
 VARIABLE = "SPACY_UNIVERSALNER_VLLM_PYTHON"
@@ -39,12 +42,20 @@ PASSAGES = [
     "It rained in Zürich on Monday [ 3 ] , said “ Łukasz ” .",
 ]
 TYPES = [["person", "location", "organization", "award", "date"]] * 3
+SETTINGS = {
+    "dtype": "float32",
+    "tensor_parallel_size": 1,
+    "gpu_memory_utilization": 0.3,
+    "max_model_len": 1024,
+    "block_size": None,
+    "enforce_eager": True,
+    "max_new_tokens": 32,
+}
 
 
 def make_engine(model, **settings) -> VLLMEngine:
     """An engine on the CPU, but for the changes."""
-    defaults = {"dtype": "float32", "tensor_parallel_size": 1, "gpu_memory_utilization": 0.3, "max_model_len": 1024}
-    return VLLMEngine(model=str(model), **{**defaults, "enforce_eager": True, "max_new_tokens": 32, **settings})
+    return VLLMEngine(model=str(model), **{**SETTINGS, **settings})
 
 
 @pytest.fixture(scope="module")
@@ -153,6 +164,47 @@ def test_the_config():
     assert (engine.model, engine.tensor_parallel_size, engine.dtype) == (None, 2, "auto")
 
 
+@pytest.fixture
+def loaded(monkeypatch):
+    """The options that a stand-in of vLLM is loaded with, on a machine that is a CPU alone."""
+    options = {}
+    vllm, platforms = ModuleType("vllm"), ModuleType("vllm.platforms")
+    vllm.LLM = lambda model, **given: options.update(given, model=model)
+    vllm.SamplingParams = SimpleNamespace
+    platforms.current_platform = SimpleNamespace(is_cpu=lambda: True)
+    monkeypatch.setitem(sys.modules, "vllm", vllm)
+    monkeypatch.setitem(sys.modules, "vllm.platforms", platforms)
+    return options
+
+
+def test_how_the_student_is_loaded(tiny_student, loaded):
+    server = make_engine(tiny_student, max_model_len=100, tensor_parallel_size=2).server
+    assert server.asker.context == 100
+    assert (loaded["model"], loaded["max_model_len"], loaded["tensor_parallel_size"]) == (str(tiny_student), 100, 2)
+    assert loaded["enable_prefix_caching"] and not loaded["trust_remote_code"]
+    assert loaded["generation_config"] == "vllm", "the student's own might name penalties"
+
+
+@pytest.mark.parametrize("tokens", [None, 10_000])
+def test_the_context_is_at_most_the_students(tiny_student, loaded, tokens):
+    assert make_engine(tiny_student, max_model_len=tokens).server.asker.context == 512
+    assert loaded["max_model_len"] == 512
+
+
+@pytest.mark.parametrize(("named", "block"), [(None, 32), (64, 64)])
+def test_blocks_are_small_enough_to_be_shared_on_a_cpu(tiny_student, loaded, named, block):
+    assert make_engine(tiny_student, block_size=named).server
+    assert loaded["block_size"] == block
+
+
+def test_a_damaged_student_is_not_loaded(tiny_student, tmp_path, loaded):
+    shutil.copytree(tiny_student, tmp_path / "student")
+    (tmp_path / "student" / "model.safetensors").write_bytes(b"")
+    with pytest.raises(UniversalNERError, match=r"U005.*model.safetensors"):
+        make_engine(tmp_path / "student").extract(["A."], [["person"]])
+    assert not loaded
+
+
 @pytest.mark.parametrize(("rank", "room"), [(4, 8), (16, 16), (100, 128)])
 def test_room_for_adapters(tmp_path, rank, room):
     (tmp_path / "adapter_config.json").write_text(json.dumps({"r": rank}), encoding="utf8")
@@ -178,13 +230,10 @@ def environment() -> dict[str, str]:
     return {"VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_NO_USAGE_STATS": "1", **os.environ, "PYTHONPATH": path}
 
 
-def ask_vllm(folder, model, passages, types, **settings) -> list[list[Answer]]:
+def ask_vllm(folder, model, passages=PASSAGES, types=TYPES) -> list[list[Answer]]:
     """What the engine says in vLLM's environment."""
-    engine = make_engine(model, **settings)
-    names = ("dtype", "tensor_parallel_size", "gpu_memory_utilization", "max_model_len", "enforce_eager")
-    chosen = {name: getattr(engine, name) for name in (*names, "model", "max_new_tokens", "dataset")}
     (folder / "ask.py").write_text(OFFLINE, encoding="utf8")
-    job = {"settings": chosen, "passages": passages, "types": types}
+    job = {"settings": {**SETTINGS, "model": str(model)}, "passages": passages, "types": types}
     (folder / "job.json").write_text(json.dumps(job), encoding="utf8")
     command = [PYTHON, str(folder / "ask.py"), str(folder / "job.json"), str(folder / "answers.json")]
     with (folder / "vllm.log").open("w") as log_file:
@@ -196,9 +245,9 @@ def ask_vllm(folder, model, passages, types, **settings) -> list[list[Answer]]:
     return [[Answer(tuple(m), tuple(s), complete) for m, s, complete in row] for row in rows]
 
 
-def in_process(student) -> list[list[Answer]]:
+def in_process(student, passages=PASSAGES, types=TYPES) -> list[list[Answer]]:
     engine = TransformersEngine(model=str(student), device="cpu", dtype="float32", batch_tokens=4096, max_new_tokens=32)
-    return engine.extract(PASSAGES, TYPES)
+    return engine.extract(passages, types)
 
 
 def said(answers):
@@ -209,9 +258,27 @@ def said(answers):
 @pytest.mark.slow
 @needs_vllm
 def test_vllm_answers_as_transformers_does(real_student, tmp_path):
-    answers = ask_vllm(tmp_path, real_student, PASSAGES, TYPES)
+    answers = ask_vllm(tmp_path, real_student)
     assert said(answers) == said(in_process(real_student))
     assert all(len(answer.scores) == len(answer.mentions) for row in answers for answer in row)
+
+
+@pytest.mark.slow
+@needs_vllm
+def test_adapters_are_added_to_their_base(tiny_base, tmp_path, monkeypatch):
+    """A base with heads of 32 numbers, the fewest that vLLM computes with."""
+    monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "cache"))
+    monkeypatch.delenv(BASE_VARIABLE, raising=False)
+    base = tmp_path / "cache" / "tiny"
+    shutil.copytree(tiny_base, base)
+    LlamaForCausalLM(LlamaConfig.from_pretrained(base, head_dim=32)).save_pretrained(base)
+    write_manifest(base, {"name": "tiny", "source": "random weights"})
+    student = tune(base, tmp_path, method="lora", save="adapter", epochs=60)
+    passages = [conversation.text for conversation in CONVERSATIONS]
+    types = [["person", "city", "date"]] * len(passages)
+    answers = ask_vllm(tmp_path, student, passages, types)
+    assert said(answers) == said(in_process(student, passages, types))
+    assert any(answer.mentions for row in answers for answer in row)
 
 
 @pytest.fixture
