@@ -163,6 +163,30 @@ class Errors(metaclass=_Coded):
     U188 = (
         "The template of {name} is not right: {reason}. In the engine's config, set template to that of a model that "
         "was released without one (known: {known}); a student of this project brings its own."
+    U170 = (
+        "The engine {engine} cannot be used: {reason}. Install {package} in a version for this machine (`pip install "
+        "'spacy-universalner[{extra}]'`)."
+    )
+    U171 = (
+        "The server at {url} does not answer after {tries} tries of at most {timeout:g} s each: {reason}. Start it, or "
+        "set base_url in the engine's config (with the version: http://localhost:8000/v1); if it is slow, raise "
+        "timeout or lower concurrency."
+    )
+    U172 = (
+        "The server at {url} has no model {name!r}, it has: {known}. Set model in the engine's config to the student's "
+        "name there, and base_url to the address that ends in the version. It says: {reason}"
+    )
+    U173 = (
+        "The server at {url} refuses a request: {reason}. Expected one that completes prompts of token ids, as vLLM "
+        "and llama.cpp do; a key is read from the environment variable that api_key_env names, now {variable}."
+    )
+    U174 = (
+        "The reply of {url} is no completion of the token ids that were sent ({reason}). Use a server that takes them, "
+        "as vLLM and llama.cpp do."
+    )
+    U175 = (
+        "The environment variable {variable} is not set. Put the server's key into it, or set api_key_env to null in "
+        "the engine's config for a server that wants none."
     )
     # fetching the base
     U060 = (

@@ -49,6 +49,8 @@ LAYERS = (
         "engines",
     },
     {"component", "annotation", "assemble"},
+    {"hardware", "layout", "causal", "decoding", "asking", "extraction", "training", "engines"},
+    {"component", "assemble"},
     {"evaluation", "report"},
     {"ablation", "tuning"},
 )

@@ -55,6 +55,93 @@ def make_transformers_engine(
     )
 
 
+@spacy.registry.universal_ner_engines("universal_ner.VLLM.v1")
+def make_vllm_engine(
+    model: str | None = None,
+    dtype: Literal["auto", "float32", "float16", "bfloat16"] = "auto",
+    tensor_parallel_size: int = 1,
+    gpu_memory_utilization: float = 0.9,
+    max_model_len: int | None = None,
+    block_size: int | None = None,
+    enforce_eager: bool = False,
+    max_new_tokens: int = 128,
+    dataset: str = "",
+) -> Engine:
+    """A student run with vLLM, which computes the text that questions share once (prefix caching).
+
+    vLLM starts processes of its own: a script that uses this engine needs `if __name__ == "__main__":`.
+
+    model (str | None): directory of the student; None takes the environment's or an installed one.
+    dtype (str): number format; "auto" takes that of the weights.
+    tensor_parallel_size (int): devices that each layer is divided among.
+    gpu_memory_utilization (float): share of each device's memory to fill.
+    max_model_len (int | None): most tokens of a passage, a question and its answer; None, or more than the student
+        sees, for what it sees.
+    block_size (int | None): tokens of a text that are held, and shared by its questions, together; None for vLLM's
+        number, but on a CPU for 32.
+    enforce_eager (bool): leave out compiling, which takes a minute or more at the start and pays with much text.
+    max_new_tokens (int): longest answer about a type, in tokens (see universal_ner.Transformers.v1).
+    dataset (str): the data set whose rules labels should follow; "" for none.
+    """
+    from .vllm import VLLMEngine
+
+    return VLLMEngine(
+        model=model,
+        dtype=dtype,
+        tensor_parallel_size=tensor_parallel_size,
+        gpu_memory_utilization=gpu_memory_utilization,
+        max_model_len=max_model_len,
+        block_size=block_size,
+        enforce_eager=enforce_eager,
+        max_new_tokens=max_new_tokens,
+        dataset=dataset,
+    )
+
+
+@spacy.registry.universal_ner_engines("universal_ner.OpenAI.v1")
+def make_openai_engine(
+    base_url: str,
+    model: str,
+    student: str | None = None,
+    api_key_env: str | None = None,
+    concurrency: int = 64,
+    timeout: float = 300,
+    retries: int = 4,
+    logprobs: int = 20,
+    max_new_tokens: int = 128,
+    dataset: str = "",
+) -> Engine:
+    """A student behind a server with OpenAI's /v1/completions that takes prompts of token ids, as vLLM and llama.cpp.
+
+    base_url (str): the server, with the version ("http://localhost:8000/v1").
+    model (str): the student's name there.
+    student (str | None): directory of the same student, for its tokenizer and template: the weights need not be in it.
+        None takes the environment's or an installed one.
+    api_key_env (str | None): the environment variable that holds the key; None for a server that wants none.
+    concurrency (int): requests in flight.
+    timeout (float): seconds for a reply.
+    retries (int): times a request is sent again that failed for a reason that may pass.
+    logprobs (int): probabilities asked for at each token, which scores are made of; 0 for none, and no scores. Servers
+        have their limits (vLLM 20, OpenAI 5).
+    max_new_tokens (int): longest answer about a type, in tokens (see universal_ner.Transformers.v1).
+    dataset (str): the data set whose rules labels should follow; "" for none.
+    """
+    from .openai import OpenAIEngine
+
+    return OpenAIEngine(
+        base_url=base_url,
+        name=model,
+        model=student,
+        api_key_env=api_key_env,
+        concurrency=concurrency,
+        timeout=timeout,
+        retries=retries,
+        logprobs=logprobs,
+        max_new_tokens=max_new_tokens,
+        dataset=dataset,
+    )
+
+
 @spacy.registry.universal_ner_engines("universal_ner.Replay.v1")
 def make_replay_engine(answers: dict[str, dict[str, list[str]]]) -> Engine:
     """Canned answers, for tests and demonstrations.
