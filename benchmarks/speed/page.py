@@ -16,7 +16,7 @@ from .summary import DTYPES
 
 ENGINES = {
     "questions_per_s": "the engine",
-    "pipeline": "the spaCy pipeline",
+    "pipeline": "spaCy pipeline",
     "one_by_one": "generate, one by one",
     "batched_generate": "generate, batches",
     "vllm": "vLLM",
@@ -94,7 +94,8 @@ def make_sections(
     line: Mapping[str, Any], parts: Mapping[str, Mapping[str, Any]], setup: Mapping[str, Any]
 ) -> list[Section]:
     """The sections; those of parts that were not measured are empty."""
-    bars = {label: {"questions a second": line[key]} for key, label in ENGINES.items() if line[key] is not None}
+    known = {label.replace(", ", ",\n"): line[key] for key, label in ENGINES.items() if line[key] is not None}
+    bars = {label: {"questions a second": rate} for label, rate in known.items()}
     curves = parts.get("curves", {})
     variants = {name: row for name, row in parts.get("variants", {}).items() if isinstance(row, Mapping)}
     return [

@@ -57,3 +57,13 @@ def test_a_histogram_has_a_bar_for_the_same_number_of_sizes(sizes, bars):
 
 def test_a_histogram_of_nothing_is_empty():
     assert drawing.draw_histogram({}, of="passages", per="tokens") == ""
+
+
+def test_curves_say_what_they_show():
+    html = str(drawing.draw_curves({"one": [(1, 5.0), (4, 2.5)], "two": []}, xlabel="labels", ylabel="ms"))
+    assert Page(html).tags[0] == "svg"
+    assert 'aria-label="ms over labels. one: 1 5.0, 4 2.5."' in html
+
+
+def test_curves_without_a_point_are_empty():
+    assert drawing.draw_curves({"one": []}, xlabel="labels", ylabel="ms") == ""
