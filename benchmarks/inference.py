@@ -24,6 +24,8 @@ its Markdown form and all numbers are written to the output folder. The last lin
 """
 
 import json
+import signal
+import sys
 import time
 from pathlib import Path
 from typing import Annotated
@@ -53,6 +55,7 @@ def main(
     gliner_python: Annotated[str, Option(help="Interpreter with GLiNER", envvar=variable("gliner"))] = "",
 ) -> None:
     """Measure the parts one after the other, and write what was found after each."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that the job at work is ended too
     if is_adapter(check_manifest(student)):
         raise typer.BadParameter("vLLM and `generate` need whole weights: save the student with save = merged")
     if unknown := set(filter(None, parts.split(","))) - set(PARTS):
