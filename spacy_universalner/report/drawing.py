@@ -20,6 +20,7 @@ BARS = ("#9db8d2", "#1f5f99", "#b3470b", "#7a7a7a", "#5f8f3f")
 MAIN = (BARS[1], BARS[2], BARS[4])
 THIN = ("#e3a857", "#8f6fc0", "#d9829b", "#4fa3a5", "#9aa33a", "#a08070", "#7d93c9")
 """The lines beside the main ones."""
+LINES = ("#1f5f99", "#b3470b", "#5f8f3f", "#7a7a7a")
 JOIN = "\uffff"
 """Ends a segment that displaCy would set apart from the next by a space of its own."""
 SPAN_OFFSETS = {"top_offset": 25, "top_offset_step": 19, "span_label_offset": 21}
@@ -48,6 +49,33 @@ def draw_loss(log: Iterable[Mapping[str, Any]]) -> Markup:
         axes.set_ylim(bottom=0)
         axes.legend(frameon=False)
         return _to_svg(figure, f"Loss over {len(train)} logged steps of training and {len(dev)} dev evaluations.")
+
+
+def draw_curves(lines: Mapping[str, Sequence[tuple[float, float]]], *, xlabel: str, ylabel: str) -> Markup:
+    """Numbers over sizes that double from point to point.
+
+    lines (Mapping): (size, number) of each point, by the name of its line.
+    xlabel, ylabel (str): what the sizes are, and the numbers.
+    RETURNS (Markup): inline SVG, empty without a point.
+    """
+    lines = {name: points for name, points in lines.items() if points}
+    if not lines:
+        return Markup()
+    with _style(f"{ylabel} over {xlabel}"):
+        figure = Figure(figsize=(7.2, 3.4), layout="constrained")
+        axes = figure.add_subplot(xlabel=xlabel, ylabel=ylabel)
+        axes.set_xscale("log", base=2)
+        for i, (name, points) in enumerate(lines.items()):
+            axes.plot(*zip(*points, strict=True), color=LINES[i % len(LINES)], marker="o", label=name)
+        sizes = sorted({x for points in lines.values() for x, _ in points})
+        axes.set_xticks(sizes, [f"{size:g}" for size in sizes])
+        axes.minorticks_off()
+        _strip(axes)
+        axes.set_ylim(bottom=0)
+        if len(lines) > 1:
+            axes.legend(frameon=False)
+        said = "; ".join(f"{n}: {', '.join(f'{x:g} {y:.1f}' for x, y in points)}" for n, points in lines.items())
+        return _to_svg(figure, f"{ylabel} over {xlabel}. {said}.")
 
 
 def draw_histogram(counts: Mapping[int, int], *, of: str, per: str, bins: int = 40) -> Markup:

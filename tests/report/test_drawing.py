@@ -69,3 +69,11 @@ def test_curves_say_their_best_f1():
     )
     assert "dev: best F1 50.0" in html and EVIL not in html
     assert Page(html).tags[0] == "svg"
+def test_curves_say_what_they_show():
+    html = str(drawing.draw_curves({"one": [(1, 5.0), (4, 2.5)], "two": []}, xlabel="labels", ylabel="ms"))
+    assert Page(html).tags[0] == "svg"
+    assert 'aria-label="ms over labels. one: 1 5.0, 4 2.5."' in html
+
+
+def test_curves_without_a_point_are_empty():
+    assert drawing.draw_curves({"one": []}, xlabel="labels", ylabel="ms") == ""
