@@ -8,7 +8,8 @@ from typer import Option
 from wasabi import msg
 
 from spacy_universalner.bulk.formats import FORMATS
-from spacy_universalner.bulk.run import SET_ASIDE, SUMMARY, extract
+from spacy_universalner.bulk.output import SET_ASIDE, SUMMARY
+from spacy_universalner.bulk.run import extract
 from spacy_universalner.stage import run, stage
 
 Form = Enum("Form", {name: name for name in FORMATS}, type=str)

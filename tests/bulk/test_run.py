@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
-from spacy_universalner.bulk import run
 from spacy_universalner.bulk.formats import FORMATS
+from spacy_universalner.bulk.output import Output
 from spacy_universalner.bulk.run import count_documents, extract, identify
 from spacy_universalner.engines.replay import ReplayEngine
 from spacy_universalner.errors import UniversalNERError
@@ -132,7 +132,7 @@ class Stopped(Exception):
 @pytest.mark.parametrize("form", FORMATS)
 def test_an_extraction_goes_on_after_a_crash(place, asked, monkeypatch, form, moment):
     begin(place, "unbroken", form=form)
-    add = run.Output.add
+    add = Output.add
 
     def crash(self, result):
         if result.row["part"] < 3:
@@ -145,7 +145,7 @@ def test_an_extraction_goes_on_after_a_crash(place, asked, monkeypatch, form, mo
         raise Stopped
 
     with monkeypatch.context() as patch:
-        patch.setattr(run.Output, "add", crash)
+        patch.setattr(Output, "add", crash)
         with pytest.raises(Stopped):
             begin(place, form=form)
     assert not (place / "found" / "summary.json").exists()
@@ -230,6 +230,14 @@ def test_other_settings_than_those_it_was_begun_with_are_refused(place, settings
     with pytest.raises(UniversalNERError, match=message):
         begin(place, **settings)
     assert without_seconds(place / "found") == before
+
+
+def test_settings_may_change_while_nothing_is_done(place):
+    documents = (place / "documents.jsonl").rename(place / "later.jsonl")
+    with pytest.raises(UniversalNERError, match="U001"):
+        begin(place)
+    documents.rename(place / "documents.jsonl")
+    assert begin(place, labels=["city"])["spans_per_label"] == {"city": 21}
 
 
 def test_another_pipeline_than_the_one_it_was_begun_with_is_refused(place):
@@ -355,7 +363,7 @@ def test_a_cluster_finds_what_one_process_finds(place, form):
 @pytest.mark.slow
 def test_a_cluster_goes_on_with_what_one_process_began(place, monkeypatch):
     begin(place, "unbroken")
-    add = run.Output.add
+    add = Output.add
 
     def crash(self, result):
         if result.row["part"] == 2:
@@ -363,7 +371,7 @@ def test_a_cluster_goes_on_with_what_one_process_began(place, monkeypatch):
         add(self, result)
 
     with monkeypatch.context() as patch:
-        patch.setattr(run.Output, "add", crash)
+        patch.setattr(Output, "add", crash)
         with pytest.raises(Stopped):
             begin(place)
     begin(place, ray="local")
