@@ -334,6 +334,31 @@ class Errors(metaclass=_Coded):
         "a folder or a file, or leave --ray out."
     )
     U105 = "Reservoirs can be merged if they have the same limit, seed and strata, got {got}, expected {expected}."
+    # extraction from a corpus
+    U195 = "The pipeline {pipeline} cannot be loaded: {reason} Name a folder (`weasel run assemble`) or a package."
+    U196 = "The pipeline {pipeline} has no component {name!r}, expected one to ask; it has {pipes}."
+    U197 = (
+        "The extraction in {path} was begun with other settings:\n{differences}\nGive those again to go on with it, or "
+        "name another output; delete the folder if you give up what is in it."
+    )
+    U198 = (
+        "{path}: the documents of part {number} (from {first!r}) are not those it was made of. An extraction goes on "
+        "with the documents it was begun with, in their order: bring them back, or name another output."
+    )
+    U199 = (
+        "{path}: {missing} of the parts that are done were not met again, there are fewer documents than before. An "
+        "extraction goes on with the documents it was begun with: bring them back, or name another output."
+    )
+    U200 = (
+        "{count} documents in a row failed, the last ({id}) with: {error}. The parts that are done are kept: run again "
+        "once this is put right, with --again if parts with failures are among them."
+    )
+    U201 = "{path} is being written by another process. Wait until it has ended, or name another output."
+    U202 = "{path} is gone, but it was done. Bring it back, or delete {folder} to begin anew."
+    U203 = (
+        "No document of {path} could be used: {reasons}. {set_aside} says why; --again tries those that failed again."
+    )
+    U204 = "Nothing can be done on the Ray cluster at {address}: {reason}. Ask for less, or add machines."
     # filter
     U110 = "Unknown filter rules {unknown}, expected any of: {known}. These always apply: {always}."
     U111 = (

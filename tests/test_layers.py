@@ -51,13 +51,13 @@ LAYERS = (
     {"component", "annotation", "assemble"},
     {"hardware", "layout", "causal", "decoding", "asking", "extraction", "training", "engines"},
     {"component", "assemble"},
-    {"evaluation", "report"},
+    {"evaluation", "report", "bulk"},
     {"ablation", "tuning"},
 )
 LAYER = {name: number for number, names in enumerate(LAYERS) for name in names}
 HEAVY = ("torch", "transformers", "peft", "vllm", "ray", "openai")
 # Stages know the records they read and write, never another stage of their own layer.
-STAGES = {"corpus", "teacher", "training", "engines", "evaluation", "report", "card"}
+STAGES = {"corpus", "teacher", "training", "engines", "evaluation", "report", "card", "bulk"}
 
 
 def module_name(path: Path) -> str:
