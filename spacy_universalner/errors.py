@@ -163,6 +163,7 @@ class Errors(metaclass=_Coded):
     U188 = (
         "The template of {name} is not right: {reason}. In the engine's config, set template to that of a model that "
         "was released without one (known: {known}); a student of this project brings its own."
+    )
     U170 = (
         "The engine {engine} cannot be used: {reason}. Install {package} in a version for this machine (`pip install "
         "'spacy-universalner[{extra}]'`)."

@@ -40,6 +40,7 @@ LAYERS = (
         "hardware",
         "layout",
         "causal",
+        "asking",
         "attention",
         "quantization",
         "answering",
@@ -49,8 +50,6 @@ LAYERS = (
         "engines",
     },
     {"component", "annotation", "assemble"},
-    {"hardware", "layout", "causal", "decoding", "asking", "extraction", "training", "engines"},
-    {"component", "assemble"},
     {"evaluation", "report", "bulk"},
     {"ablation", "tuning"},
 )

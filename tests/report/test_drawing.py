@@ -69,6 +69,8 @@ def test_curves_say_their_best_f1():
     )
     assert "dev: best F1 50.0" in html and EVIL not in html
     assert Page(html).tags[0] == "svg"
+
+
 def test_curves_say_what_they_show():
     html = str(drawing.draw_curves({"one": [(1, 5.0), (4, 2.5)], "two": []}, xlabel="labels", ylabel="ms"))
     assert Page(html).tags[0] == "svg"
