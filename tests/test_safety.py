@@ -192,7 +192,6 @@ def test_the_watch_sees_what_it_is_for(tmp_path):
     assert {"pickle.find_class", "socket.getaddrinfo"} <= set(ast.literal_eval(done.stdout.splitlines()[-1]))
 
 
-@pytest.mark.xfail(strict=True, reason="open_model and TransformersEngine leave trust_remote_code open: a yes runs it")
 def test_an_architecture_that_brings_its_own_code_is_refused_whatever_is_answered(tuned_student, tmp_path):
     student = shutil.copytree(tuned_student, tmp_path / "student")
     poison(student, tmp_path / "ran")

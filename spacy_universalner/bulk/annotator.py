@@ -14,6 +14,7 @@ from spacy.util import ignore_error, raise_error
 from ..component import NAME
 from ..errors import Errors, UniversalNERError
 from ..records import Passage
+from ..registry import Loadable
 from .formats import FORMATS
 from .shards import Shard
 
@@ -81,7 +82,10 @@ class Annotator:
         RAISES (UniversalNERError): as of `open_pipeline`; no labels, no student, or not as its manifest says.
         """
         nlp = open_pipeline(pipeline, labels)
-        nlp.get_pipe(NAME).predict([])
+        pipe = nlp.get_pipe(NAME)
+        pipe.predict([nlp.make_doc("")])  # no labels show here
+        if isinstance(pipe.engine, Loadable):
+            pipe.engine.load()
         return cls(nlp, **settings)
 
     def __call__(self, shard: Shard) -> Result:
