@@ -96,7 +96,7 @@ def _check_writable(labels: list[str] | dict[str, str]) -> None:
         try:
             got = Config().from_str(text, interpolate=interpolate)["component"]["labels"]
         except ValueError as err:
-            raise UniversalNERError(Errors.U186.format(labels=labels, got=err)) from err
+            raise UniversalNERError(Errors.U186.format(labels=labels, got=" ".join(str(err).split()))) from err
         if got != labels:
             raise UniversalNERError(Errors.U186.format(labels=labels, got=got))
 
