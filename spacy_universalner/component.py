@@ -98,8 +98,7 @@ def _check_writable(labels: list[str] | dict[str, str]) -> None:
         try:
             got = Config().from_str(text, interpolate=interpolate)["component"]["labels"]
         except ValueError as err:
-            reason = " ".join(str(err).split())
-            raise UniversalNERError(Errors.U186.format(labels=labels, got=reason)) from err
+            raise UniversalNERError(Errors.U186.format(labels=labels, got=" ".join(str(err).split()))) from err
         if got != labels:
             raise UniversalNERError(Errors.U186.format(labels=labels, got=got))
 

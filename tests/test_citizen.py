@@ -256,7 +256,7 @@ def test_spacy_evaluate(command, pipeline, gold, tmp_path):
 
 @pytest.mark.slow
 def test_spacy_benchmark_speed(pipeline, gold, tmp_path):
-    said = run("-m", "spacy", "benchmark", "speed", pipeline, gold, "--batches", "3", "--warmup", "1", cwd=tmp_path)
+    said = run("-m", "spacy", "benchmark", "speed", pipeline, gold, "--batches", "30", "--warmup", "1", cwd=tmp_path)
     assert "words/s" in said
 
 
@@ -274,7 +274,9 @@ def test_spacy_apply(pipeline, tmp_path, n_process):
 
 @pytest.mark.slow
 def test_spacy_debug_config(pipeline, tmp_path):
-    assert "validated" in run("-m", "spacy", "debug", "config", pipeline / "config.cfg", cwd=tmp_path)
+    paths = ["--paths.train", "train.spacy", "--paths.dev", "dev.spacy"]
+    said = run("-m", "spacy", "debug", "config", pipeline / "config.cfg", *paths, cwd=tmp_path)
+    assert "Config validation" in said
 
 
 @pytest.mark.slow
