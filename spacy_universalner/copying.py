@@ -3,12 +3,28 @@
 import json
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
 from .align import edges, find_mentions
 
 BODY = re.compile(r'(?:\\.|[^"\\])*', re.DOTALL)
+BEYOND_ASCII = re.compile(r"[^\x00-\x7f]*")
 HALF = "\ufffd"  # what tokenizers write for the bytes of a character that is not finished
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What was said so far.
+
+    allowed (bool): whether an answer may begin like this.
+    begun (str | None): what it said of a mention that is not finished, as it is spelled; None outside of one.
+    rest (str): outside of one, what is still to come of the words that are always the same.
+    """
+
+    allowed: bool
+    begun: str | None = None
+    rest: str = ""
 
 
 class Copying:
@@ -20,7 +36,7 @@ class Copying:
     """
 
     def __init__(self, passage: str, literals: Sequence[str] = ("", ""), *, ascii: bool = False):
-        self.passage = passage
+        self.passage = passage.rstrip()  # a mention that ran into white space at the end could not be finished
         self.literals = literals
         self.ascii = ascii
         self._stands = lru_cache(maxsize=None)(self._find)
@@ -31,21 +47,47 @@ class Copying:
             return self
         return Copying(self.passage, literals, ascii=self.ascii)
 
+    @property
+    def is_list(self) -> bool:
+        """Whether answers are one list and nothing else."""
+        return not any(self.literals)
+
     def allows(self, answer: str) -> bool:
         """Whether an answer may begin like this."""
-        return self._read(answer)[0]
+        return self._read(answer).allowed
 
     def begun(self, answer: str) -> str | None:
         """What was said of a mention that is not finished, as it is spelled; None outside of one."""
-        return self._read(answer)[1]
+        return self._read(answer).begun
 
-    def follows(self, begun: str, length: int) -> Iterator[str]:
-        """What may follow the beginning of a mention, so many characters, for each place where it may have begun."""
-        begun = begun.rstrip(HALF)
+    def follows(self, answer: str, length: int) -> Iterator[str]:
+        """What may follow an answer, so many characters.
+
+        Within a mention what follows in the passage, for each place where it may have begun; outside of one what an
+        answer that names more goes on with.
+        """
+        reading = self._read(answer)
+        if reading.begun is None:
+            yield reading.rest[:length]
+        else:
+            yield from (self._text[end : end + length] for end in self._reached(reading.begun))
+
+    def _reached(self, begun: str) -> Iterator[int]:
+        """How far the beginning of a mention may have come in what is spelled."""
+        yield from self._found(begun)
+        known = begun.rstrip(HALF)
+        halves = len(begun) - len(known)
+        for end in self._found(known) if halves else ():
+            beyond = BEYOND_ASCII.match(self._text, end)[0]  # type: ignore[index]  # it matches nothing, too
+            if halves < len(beyond.encode("utf8", "surrogatepass")):
+                yield end
+
+    def _found(self, begun: str) -> Iterator[int]:
+        """Where these characters end in what is spelled, if a mention may begin with them."""
         start = self._text.find(begun)
         while start >= 0:
             if start in self._edges:
-                yield self._text[start + len(begun) : start + len(begun) + length]
+                yield start + len(begun)
             start = self._text.find(begun, start + 1)
 
     @cached_property
@@ -72,41 +114,40 @@ class Copying:
             return False
         return mention == mention.strip() and bool(find_mentions(self.passage, mention))
 
-    def _read(self, answer: str) -> tuple[bool, str | None]:
-        """Whether an answer may begin like this, and what it said of a mention that is not finished."""
+    def _read(self, answer: str) -> Reading:
         answer, at = answer.lstrip(), 0
         for literal in self.literals[:-1]:
-            said = answer[at : at + len(literal)]
-            if said != literal:
-                return literal.startswith(said), None
-            at, begun = self._read_list(answer, at + len(literal))
-            if at < 0 or begun is not None:
-                return at >= 0, begun
-        return self.literals[-1].startswith(answer[at:]), None
+            at, reading = self._read_list(answer, at, literal + "[")
+            if reading is not None:
+                return reading
+        return _read_fixed(answer[at:], self.literals[-1])
 
-    def _read_list(self, answer: str, at: int) -> tuple[int, str | None]:
+    def _read_list(self, answer: str, at: int, opening: str) -> tuple[int, Reading | None]:
         """Read a list from an offset on.
 
-        RETURNS (tuple): the offset behind it or of the end of the answer, -1 if it may not go like this; and what was
-            said of a mention that is not finished.
+        opening (str): what it begins with.
+        RETURNS (tuple): the offset behind it, and None; or if the answer does not come there, how it is read.
         """
-        if not answer[at : at + 1] == "[":
-            return (at if at == len(answer) else -1), None
-        at += 1
-        opening = '"'
+        if not answer.startswith(opening, at):
+            return at, _read_fixed(answer[at:], opening)
+        at, opening = at + len(opening), '"'
         while not answer.startswith("]", at):
-            said = answer[at : at + len(opening)]
-            if said != opening:
-                return (len(answer) if opening.startswith(said) else -1), None
+            if not answer.startswith(opening, at):
+                return at, _read_fixed(answer[at:], opening)
             at += len(opening)
             end = BODY.match(answer, at).end()  # type: ignore[union-attr]  # it matches nothing, too
             if not answer.startswith('"', end):
                 begun = answer[at:]
-                return (len(answer) if any(True for _ in self.follows(begun, 0)) else -1), begun
+                return at, Reading(any(True for _ in self._reached(begun)), begun)
             if not self._stands(answer[at:end]):
-                return -1, None
+                return at, Reading(False)
             at, opening = end + 1, ', "'
         return at + 1, None
+
+
+def _read_fixed(said: str, whole: str) -> Reading:
+    """Read words that are always the same."""
+    return Reading(whole.startswith(said), None, whole[len(said) :])
 
 
 @lru_cache(maxsize=1 << 12)

@@ -99,14 +99,14 @@ def grow(prompts: tuple[tuple[int, ...], ...]) -> Tree:
 
 def _blocks(parents: Sequence[int]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Tokens of a tree in blocks, as the tokens each block may see, its own the last ones, and which sees which."""
-    sees: list[set[int]] = []
+    sees = np.eye(len(parents), dtype=bool)
     for node, parent in enumerate(parents):
-        sees.append({node} | (sees[parent] if parent >= 0 else set()))
+        if parent >= 0:
+            sees[node] |= sees[parent]
     for start in range(0, len(parents), BLOCK_TOKENS):
-        own = range(start, min(start + BLOCK_TOKENS, len(parents)))
-        before = sorted({node for token in own for node in sees[token] if node < start})
-        keys = np.array([*before, *own])
-        yield keys, np.array([[key in sees[token] for key in keys] for token in own])
+        own = sees[start : start + BLOCK_TOKENS]
+        keys = np.flatnonzero(own.any(0))
+        yield keys, own[:, keys]
 
 
 @dataclass(frozen=True)

@@ -71,7 +71,7 @@ class Encoder:
         """What each token writes within an answer, by its id; parts of characters are not legible."""
         (quote,) = self._ids('"')[-1:]
         before = len(self.decode([quote]))
-        ids = range(len(self.tokenizer))
+        ids = range(max(self.tokenizer.get_vocab().values()) + 1)
         texts = self.tokenizer.batch_decode([[quote, i] for i in ids], clean_up_tokenization_spaces=False)
         return [text[before:] for text in texts]
 

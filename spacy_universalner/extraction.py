@@ -43,17 +43,13 @@ class Group:
     """A passage and the questions asked of it, as ids.
 
     index (int): place of the passage in the call.
-    text (str): the passage.
     passage (list): ids of the shared prefix.
-    asked (list): the types of each question.
     questions (list): ids of each prompt.
     answers (list): what is said to each.
     """
 
     index: int
-    text: str
     passage: list[int]
-    asked: list[Sequence[str]]
     questions: list[tuple[int, ...]]
     answers: list[Answering]
 
@@ -70,7 +66,7 @@ class Group:
     def part(self, start: int, end: int) -> "Group":
         """Some of the questions."""
         some = slice(start, end)
-        return Group(self.index, self.text, self.passage, self.asked[some], self.questions[some], self.answers[some])
+        return Group(self.index, self.passage, self.questions[some], self.answers[some])
 
 
 class Extractor:
@@ -157,7 +153,7 @@ class Extractor:
             )
             for names, prompt in zip(asked, questions, strict=True)
         ]
-        return Group(index, text, passage, asked, questions, answers)
+        return Group(index, passage, questions, answers)
 
     def _batches(self, groups: Sequence[Group], tokens: int) -> Iterator[list[Group]]:
         return batch_by_width(self._parts(groups), attrgetter("width"), tokens)

@@ -61,4 +61,4 @@ def _opened(before: Sequence[Said]) -> float:
     if not before:
         return 1.0
     closed = _closed(before[-1])
-    return before[-1].probability / closed if closed else 0.0
+    return min(1.0, before[-1].probability / closed) if closed else 0.0

@@ -95,10 +95,8 @@ class TransformersEngine:
             model = open_adapted(find_base(manifest["base"], folder), folder, **kind)
         else:
             model = open_model(folder, **kind)
-        if self.dtype == "int8":
-            quantize(model)
         encoder = Encoder(AutoTokenizer.from_pretrained(folder, trust_remote_code=False), load_template(folder))
-        return Extractor(
+        extractor = Extractor(
             model,
             encoder,
             batch_tokens=self.batch_tokens,
@@ -106,3 +104,6 @@ class TransformersEngine:
             constrain=self.constrain,
             min_score=self.min_score,
         )
+        if self.dtype == "int8":
+            quantize(model)  # last: the checks before it compare what rounding to int8 would make differ
+        return extractor

@@ -125,7 +125,7 @@ def answer_ids(extractor, texts, types):
     def keep(groups):
         answer(groups)
         for group in groups:
-            found.update({(group.text, said.types[0]): said.ids for said in group.answers})
+            found.update({(texts[group.index], said.types[0]): said.ids for said in group.answers})
 
     extractor.answer, extractor.vocabulary.ends = keep, lambda ids, text: False
     extractor.extract(texts, types)
