@@ -6,18 +6,15 @@ from itertools import accumulate, pairwise
 from math import exp
 from typing import TypeVar
 
+from .answering import Vocabulary
+from .copying import HALF
 from .encoding import Encoder
 from .errors import Errors, UniversalNERError
-from .parsing import is_whole
 from .records import Query
 from .registry import Answer
 from .scoring import Said, score_mentions
 
 Key = TypeVar("Key", int, str)
-MARKS = '"]}'
-"""What a mention, a list or an object ends in."""
-HALF = "\ufffd"
-"""What the first bytes of a character are decoded to."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +59,25 @@ class Question:
         return self.limit - len(self.ids)
 
 
+def ask(encoder: Encoder, text: str, types: Sequence[str], dataset: str, *, context: int, max_new_tokens: int) -> Asked:
+    """The questions about a passage.
+
+    context, max_new_tokens (int): see Asker.
+    RAISES (UniversalNERError): the passage does not fit the student's context.
+    """
+    groups = encoder.template.groups(types)
+    prompts = [encoder.ask(tuple(names)) for names in groups]
+    passage = encoder.passage(text, dataset) if groups else []
+    longest = len(passage) + max(map(len, prompts), default=0)
+    if groups and longest + max_new_tokens > context:
+        raise UniversalNERError(Errors.U052.format(tokens=longest, context=context))
+    limits = [
+        min(max_new_tokens * len(names), context - len(passage) - len(prompt))
+        for names, prompt in zip(groups, prompts, strict=True)
+    ]
+    return Asked(passage, groups, prompts, limits)
+
+
 class Asker:
     """Puts questions in the words of a student, and reads what it says.
 
@@ -79,13 +95,12 @@ class Asker:
         self.template = encoder.template
         self.context = context
         self.max_new_tokens = max_new_tokens
-        vocabulary = encoder.tokenizer.get_vocab().items()
+        self.vocabulary = Vocabulary(encoder)
         bracket = self.template.answer([Query("type", ())])[-1]
-        self.marks = frozenset(i for piece, i in vocabulary if any(mark in piece for mark in MARKS))
-        """Ids of the tokens that may end a mention, a list or an object."""
-        self.stops = sorted({encoder.end, *(i for piece, i in vocabulary if bracket in piece)})
+        pieces = encoder.tokenizer.get_vocab().items()
+        self.stops = sorted({encoder.end, *(i for piece, i in pieces if bracket in piece)})
         """Ids of the tokens after which an answer may be whole: one of them may also stand in a mention."""
-        self.closing = frozenset(i for piece, i in vocabulary if piece.startswith('"'))
+        self.closing = frozenset(self.vocabulary.closers)
         """Ids of the tokens that close a mention."""
 
     def extract(
@@ -118,17 +133,7 @@ class Asker:
 
     def ask(self, text: str, types: Sequence[str], dataset: str = "") -> Asked:
         """The questions about a passage. RAISES (UniversalNERError): it does not fit the student's context."""
-        groups = self.template.groups(types)
-        prompts = [self.encoder.ask(tuple(names)) for names in groups]
-        passage = self.encoder.passage(text, dataset) if groups else []
-        longest = len(passage) + max(map(len, prompts), default=0)
-        if groups and longest + self.max_new_tokens > self.context:
-            raise UniversalNERError(Errors.U052.format(tokens=longest, context=self.context))
-        limits = [
-            min(self.max_new_tokens * len(names), self.context - len(passage) - len(prompt))
-            for names, prompt in zip(groups, prompts, strict=True)
-        ]
-        return Asked(passage, groups, prompts, limits)
+        return ask(self.encoder, text, types, dataset, context=self.context, max_new_tokens=self.max_new_tokens)
 
     def is_open(self, question: Question) -> bool:
         """Whether a student that stopped after one of the stops has more to say."""
@@ -148,14 +153,9 @@ class Asker:
         for i, token in enumerate(ids):
             if token == self.encoder.end:
                 return i
-            if token in self.marks and self.is_ended(ids[: i + 1]):
+            if token in self.vocabulary.marks and self.vocabulary.ends(ids[: i + 1], self.encoder.decode(ids[: i + 1])):
                 return i + 1
         return None
-
-    def is_ended(self, ids: Sequence[int]) -> bool:
-        """Whether nothing more of an answer would be read, or it goes round in circles and will not end."""
-        answer = self.encoder.decode(ids)
-        return is_whole(answer) or self.template.repeats(answer)
 
     def pieces(self, ids: Sequence[int]) -> list[str]:
         """The text of each token, together that of the answer. A character of several tokens is its last one's."""

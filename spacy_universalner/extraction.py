@@ -8,12 +8,12 @@ from typing import Any
 import torch
 
 from .answering import Answering, Vocabulary
+from .asking import ask
 from .attention import can_pack
 from .choices import context_of
 from .copying import Copying
 from .decoding import Decoder, Tree, grow
 from .encoding import Encoder
-from .errors import Errors, UniversalNERError
 from .layout import batch_by_width
 from .registry import Answer
 
@@ -135,25 +135,20 @@ class Extractor:
             decoder.step(pace.step)
 
     def _group(self, index: int, text: str, types: Sequence[str], dataset: str) -> Group:
-        asked = self.template.groups(types)
-        questions = [self.encoder.ask(tuple(names)) for names in asked]
-        passage = self.encoder.passage(text, dataset) if asked else []
-        longest = len(passage) + max(map(len, questions), default=0)
-        if asked and longest + self.max_new_tokens > self.context:
-            raise UniversalNERError(Errors.U052.format(tokens=longest, context=self.context))
+        asked = ask(self.encoder, text, types, dataset, context=self.context, max_new_tokens=self.max_new_tokens)
         copying = Copying(text, ascii=self.template.ascii)
         answers = [
             Answering(
                 self.vocabulary,
                 names,
-                limit=min(self.max_new_tokens * len(names), self.context - len(passage) - len(prompt)),
+                limit=limit,
                 copying=copying.within(self.template.literals(names)),
                 constrain=self.constrain,
                 min_score=self.min_score,
             )
-            for names, prompt in zip(asked, questions, strict=True)
+            for names, limit in zip(asked.types, asked.limits, strict=True)
         ]
-        return Group(index, passage, questions, answers)
+        return Group(index, asked.passage, asked.prompts, answers)
 
     def _batches(self, groups: Sequence[Group], tokens: int) -> Iterator[list[Group]]:
         return batch_by_width(self._parts(groups), attrgetter("width"), tokens)
