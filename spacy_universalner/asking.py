@@ -88,13 +88,15 @@ class Asker:
     context (int): most tokens that see one another.
     max_new_tokens (int): longest answer about one type, in tokens; one about many may be so many times longer, as far
         as the context reaches.
+    min_score (float): an answer ends before a mention whose score is lower, where scores are known.
     """
 
-    def __init__(self, encoder: Encoder, *, context: int, max_new_tokens: int):
+    def __init__(self, encoder: Encoder, *, context: int, max_new_tokens: int, min_score: float = 0.0):
         self.encoder = encoder
         self.template = encoder.template
         self.context = context
         self.max_new_tokens = max_new_tokens
+        self.min_score = min_score
         self.vocabulary = Vocabulary(encoder)
         bracket = self.template.answer([Query("type", ())])[-1]
         pieces = encoder.tokenizer.get_vocab().items()
@@ -146,7 +148,13 @@ class Asker:
             return self.template.read(self.encoder.decode(ids), question.types)
         pieces = self.pieces(ids)
         said = [Said(piece, *chances) for piece, chances in zip(pieces, question.chances, strict=False)]
-        return self.template.read("".join(pieces), question.types, score_mentions(said))
+        answers = self.template.read("".join(pieces), question.types, score_mentions(said))
+        return [self._cut(answer) for answer in answers] if self.template.is_list else answers
+
+    def _cut(self, answer: Answer) -> Answer:
+        """An answer without what follows the mentions of which the student is sure."""
+        unsure = next((i for i, score in enumerate(answer.scores) if score < self.min_score), None)
+        return answer if unsure is None else Answer(answer.mentions[:unsure], answer.scores[:unsure])
 
     def end(self, ids: Sequence[int]) -> int | None:
         """Tokens before the end of an answer, which the end token is not one of; None if it is open."""

@@ -153,6 +153,11 @@ class Template:
         return ("", "")
 
     @property
+    def is_list(self) -> bool:
+        """Whether an answer is one list, about one type."""
+        return True
+
+    @property
     def ascii(self) -> bool:
         """Whether answers escape characters beyond ASCII."""
         return False
@@ -228,6 +233,10 @@ class JointTemplate(Template):
             found.setdefault(name, _answer(mentions, scores[: len(mentions)], complete=whole))
             scores = scores[len(mentions) :]
         return [found.get(clean(name), Answer(complete=False)) for name in types]
+
+    @property
+    def is_list(self) -> bool:
+        return False
 
     def literals(self, types: Sequence[str]) -> tuple[str, ...]:
         keys = [json.dumps(name, ensure_ascii=False) + ": " for name in dict.fromkeys(types)]

@@ -148,3 +148,15 @@ def test_the_chance_of_a_token():
     logprobs = {7: log(0.5), 8: log(0.25), 9: log(0.125)}
     assert chance(7, logprobs, {8, 9}.__contains__) == pytest.approx((0.5, 0.375))
     assert chance("a", {"a": 0.0, '"': 0.0, '",': 0.0}, lambda piece: piece.startswith('"')) == (1.0, 1.0)
+
+
+CUTS = {"all are sure": (0.0, ("Ada", "Bob")), "the second is not": (0.4, ("Ada",)), "none is": (0.9, ())}
+
+
+@pytest.mark.parametrize(("min_score", "expected"), CUTS.values(), ids=CUTS)
+def test_an_answer_ends_before_what_is_unlikely(tokenizer, min_score, expected):
+    asker = make_asker(tokenizer, min_score=min_score)
+    ids = ids_of(asker, ' ["Ada", "Bob"]')
+    chances = [(0.5, 0.5), *[(1.0, 1.0)] * (len(ids) - 2), (0.25, 0.25)]
+    (answer,) = asker.read(Question(0, ["person"], [], 64, ids, chances))
+    assert (answer.mentions, answer.complete) == (expected, True)

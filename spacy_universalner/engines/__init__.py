@@ -65,6 +65,7 @@ def make_vllm_engine(
     block_size: int | None = None,
     enforce_eager: bool = False,
     max_new_tokens: int = 128,
+    min_score: float = MIN_SCORE,
     dataset: str = "",
 ) -> Engine:
     """A student run with vLLM, which computes the text that questions share once (prefix caching).
@@ -81,6 +82,7 @@ def make_vllm_engine(
         number, but on a CPU for 32.
     enforce_eager (bool): leave out compiling, which takes a minute or more at the start and pays with much text.
     max_new_tokens (int): longest answer about a type, in tokens (see universal_ner.Transformers.v1).
+    min_score (float): what an answer says from a mention on whose score is lower is dropped; 0 keeps all.
     dataset (str): the data set whose rules labels should follow; "" for none.
     """
     from .vllm import VLLMEngine
@@ -94,6 +96,7 @@ def make_vllm_engine(
         block_size=block_size,
         enforce_eager=enforce_eager,
         max_new_tokens=max_new_tokens,
+        min_score=min_score,
         dataset=dataset,
     )
 
@@ -109,6 +112,7 @@ def make_openai_engine(
     retries: int = 4,
     logprobs: int = 20,
     max_new_tokens: int = 128,
+    min_score: float = MIN_SCORE,
     dataset: str = "",
 ) -> Engine:
     """A student behind a server with OpenAI's /v1/completions that takes prompts of token ids, as vLLM and llama.cpp.
@@ -124,6 +128,7 @@ def make_openai_engine(
     logprobs (int): probabilities asked for at each token, which scores are made of; 0 for none, and no scores. Servers
         have their limits (vLLM 20, OpenAI 5).
     max_new_tokens (int): longest answer about a type, in tokens (see universal_ner.Transformers.v1).
+    min_score (float): what an answer says from a mention on whose score is lower is dropped; 0 keeps all.
     dataset (str): the data set whose rules labels should follow; "" for none.
     """
     from .openai import OpenAIEngine
@@ -138,6 +143,7 @@ def make_openai_engine(
         retries=retries,
         logprobs=logprobs,
         max_new_tokens=max_new_tokens,
+        min_score=min_score,
         dataset=dataset,
     )
 

@@ -44,6 +44,7 @@ class OpenAIEngine:
         retries: int,
         logprobs: int,
         max_new_tokens: int,
+        min_score: float = 0.0,
         dataset: str = "",
     ):
         if concurrency < 1:
@@ -57,6 +58,7 @@ class OpenAIEngine:
         self.retries = retries
         self.logprobs = logprobs
         self.max_new_tokens = max_new_tokens
+        self.min_score = min_score
         self.dataset = dataset
 
     @property
@@ -82,7 +84,12 @@ class OpenAIEngine:
             tell, a server that is not there, does not answer or does not know what is asked of it.
         """
         encoder, served = self.encoder, self.served
-        asker = Asker(encoder, context=min(self._context, served.context), max_new_tokens=self.max_new_tokens)
+        asker = Asker(
+            encoder,
+            context=min(self._context, served.context),
+            max_new_tokens=self.max_new_tokens,
+            min_score=self.min_score,
+        )
 
         def answer(questions: Sequence[Question]) -> None:
             run(self._answer(asker, questions, served))

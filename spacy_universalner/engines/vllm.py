@@ -35,6 +35,7 @@ class VLLMEngine:
         block_size: int | None,
         enforce_eager: bool,
         max_new_tokens: int,
+        min_score: float = 0.0,
         dataset: str = "",
     ):
         self.model = model
@@ -45,6 +46,7 @@ class VLLMEngine:
         self.block_size = block_size
         self.enforce_eager = enforce_eager
         self.max_new_tokens = max_new_tokens
+        self.min_score = min_score
         self.dataset = dataset
 
     @property
@@ -99,7 +101,7 @@ class VLLMEngine:
             generation_config="vllm",  # not the student's, which may set penalties that its answers were not tuned for
             **(lora_options(folder) if is_adapter(manifest) else {}),
         )
-        asker = Asker(encoder, context=context, max_new_tokens=self.max_new_tokens)
+        asker = Asker(encoder, context=context, max_new_tokens=self.max_new_tokens, min_score=self.min_score)
         return Server(vllm, llm, asker, adapter=folder if is_adapter(manifest) else None)
 
 
