@@ -3,11 +3,11 @@
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from spacy_universalner.align import edges, find_mentions
-from spacy_universalner.copying import Copying
+from spacy_universalner.copying import HALF, Copying
 from spacy_universalner.parsing import parse_list
 from spacy_universalner.prompts import ALL_IN_ONE_V1
 
@@ -187,7 +187,8 @@ def test_every_prefix_of_a_list_of_spans_is_allowed(said, ascii):
 
 @given(TEXTS, st.booleans(), st.data())
 def test_an_answer_that_says_what_follows_comes_to_an_end_and_is_placed(passage, ascii, data):
-    """Character by character, at random."""
+    """Character by character, at random. U+FFFD in a passage cannot be told from a character that is not finished."""
+    assume(HALF not in passage)
     copying, answer = Copying(passage, ascii=ascii), ""
     for _ in range(30):
         following = {rest[:1] for rest in copying.follows(answer, 1)} | {*'",]['}
