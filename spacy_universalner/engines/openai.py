@@ -83,6 +83,8 @@ class OpenAIEngine:
         RAISES (UniversalNERError): a passage that does not fit the student's context, a data set its template does not
             tell, a server that is not there, does not answer or does not know what is asked of it.
         """
+        if not any(types):
+            return [[] for _ in passages]
         encoder, served = self.encoder, self.served
         asker = Asker(
             encoder,
