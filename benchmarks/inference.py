@@ -15,7 +15,9 @@ its Markdown form and all numbers are written to the output folder. The last lin
                         vllm_closing where it also stops at a closed list, as the engine does
     gliner              of GLiNER, small, with random weights: types times documents
     ratio_...           questions_per_s over each of these
-    identical_share     answers that are those of `generate`, of the questions it was asked, in the same number format
+    identical_share     answers that are those of `generate`, of the questions it was asked, in the same number format;
+                        identical_share_batched in its batches, identical_share_ended of those that came to an end
+                        before the longest answer allowed: from one that goes round in circles the engine turns away
     floor_share         the least time that the useful arithmetic could take, over the time taken: each passage,
                         question and answer once, at the speed of a large product of matrices in bfloat16;
                         floor_share_dtype at that of the number format used

@@ -191,7 +191,9 @@ class Benchmark:
             rounds=self.rounds,
         )
         for key, asked in (("single", self.single), ("batched", self.batched)):
-            found[f"{key}_answers"] = self._read(dict(zip(asked, found.pop(f"{key}_ids"), strict=True)))
+            ids = dict(zip(asked, found.pop(f"{key}_ids"), strict=True))
+            found[f"{key}_answers"] = self._read(ids)
+            found[f"{key}_ended"] = [str(i) for i, answer in ids.items() if self.words.encoder.end in answer]
         return found
 
     def _vllm(self, python: str, dtype: str) -> dict[str, Any]:
