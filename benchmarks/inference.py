@@ -8,16 +8,17 @@ in one, `pip install gliner` in another; what is not there is left out, null in 
 Every measurement is a process of its own that uses all cores; the shortest of some rounds counts. A page with plots,
 its Markdown form and all numbers are written to the output folder. The last line is JSON:
 
-    questions_per_s     of the engine, as it is by default; `pipeline` of the whole spaCy pipeline
+    questions_per_s     of the engine, as it is by default; `plain` where it says what the others say, without holding
+                        to the passage or to a lowest score; `pipeline` of the whole spaCy pipeline
     one_by_one          of Hugging Face's `generate`, a prompt at a time, as the authors' script does
     batched_generate    of `generate` on batches padded on the left
     vllm                of vLLM on the CPU with prefix caching, in the better number format of the two beside it;
                         vllm_closing where it also stops at a closed list, as the engine does
     gliner              of GLiNER, small, with random weights: types times documents
-    ratio_...           questions_per_s over each of these
-    identical_share     answers that are those of `generate`, of the questions it was asked, in the same number format;
-                        identical_share_batched in its batches, identical_share_ended of those that came to an end
-                        before the longest answer allowed: from one that goes round in circles the engine turns away
+    ratio_...           questions_per_s over each of these; plain_ratio_... of `plain`
+    identical_share     answers of the plain engine that are those of `generate`, of the questions it was asked, in the
+                        same number format; identical_share_batched in its batches, identical_share_ended of those that
+                        came to their end: from an answer that goes round in circles the engine turns away
     floor_share         the least time that the useful arithmetic could take, over the time taken: each passage,
                         question and answer once, at the speed of a large product of matrices in bfloat16;
                         floor_share_dtype at that of the number format used

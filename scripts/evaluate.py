@@ -4,7 +4,8 @@ from pathlib import Path
 
 import spacy
 
-from spacy_universalner.evaluation.evaluate import evaluate, evaluate_sets, prediction_rows
+from spacy_universalner.evaluation.confidence import measure_transfer
+from spacy_universalner.evaluation.evaluate import evaluate, evaluate_sets, prediction_rows, set_rows
 from spacy_universalner.gold.datasets import zero_shot_sets
 from spacy_universalner.gold.readers import dev_examples, load_sets
 from spacy_universalner.records import Prediction, read_conversations, write_json, write_rows
@@ -20,9 +21,10 @@ def main(
     dev_metrics: Path = Path("metrics/dev.json"),
     dev_predictions: Path = Path("metrics/dev_predictions.jsonl"),
     zero_shot_metrics: Path = Path("metrics/zero_shot.json"),
+    zero_shot_predictions: Path = Path("metrics/zero_shot_predictions.jsonl"),
 ) -> None:
     """Ask the pipeline about every held-out conversation, and about LIMIT sentences (0: all) of each set in DATA."""
-    with stage("evaluate", [dev_metrics, dev_predictions, zero_shot_metrics]) as facts:
+    with stage("evaluate", [dev_metrics, dev_predictions, zero_shot_metrics, zero_shot_predictions]) as facts:
         held_out = dev_examples(read_conversations(dev))
         sets = load_sets(zero_shot_sets(), data, limit=limit, seed=seed)
         nlp = spacy.load(pipeline)
@@ -34,8 +36,10 @@ def main(
         scores, predictions = evaluate(held_out, predict, progress="dev")
         write_json(dev_metrics, scores)
         write_rows(dev_predictions, prediction_rows(held_out, predictions))
-        report = evaluate_sets(sets, predict, show=True)
-        write_json(zero_shot_metrics, {**report, "limit": limit, "seed": seed})
+        report, predicted = evaluate_sets(sets, predict, show=True)
+        write_rows(zero_shot_predictions, set_rows(sets, predicted))
+        from_dev = measure_transfer(dev_predictions, zero_shot_predictions)
+        write_json(zero_shot_metrics, {**report, "from_dev": from_dev, "limit": limit, "seed": seed})
         facts.update(sentences=scores["sentences"], questions=scores["questions"], span_f1=scores["span_f1"])
 
 

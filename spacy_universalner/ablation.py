@@ -99,7 +99,7 @@ def score_student(
     def predict(texts: list[str], types: list[list[str]]) -> list[list[Prediction]]:
         return pipe.predict([nlp.make_doc(text) for text in texts], types)
 
-    report = evaluate_sets(sets, predict, show=True)
+    report, _ = evaluate_sets(sets, predict, show=True)
     return {
         "dev": _pick(evaluate(dev, predict, progress="dev")[0]),
         "sets": {name: _pick(scores) for name, scores in report["sets"].items()},

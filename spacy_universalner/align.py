@@ -31,6 +31,11 @@ def find_mentions(text: str, mention: str) -> list[tuple[int, int]]:
     return found
 
 
+def edges(text: str) -> list[int]:
+    """Offsets at which a mention may begin: those of visible characters, where a word is not cut."""
+    return [i for i, char in enumerate(text) if not char.isspace() and not _in_word(text, i)]
+
+
 def place(text: str, mentions: Iterable[str]) -> tuple[list[tuple[int, int]], list[str]]:
     """Place every mention of an answer.
 

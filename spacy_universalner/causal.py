@@ -24,7 +24,9 @@ def open_model(folder: Path, *, dtype: torch.dtype, device: torch.device, **opti
     options (Any): more arguments for `from_pretrained`.
     RAISES (UniversalNERError): see `check_model`.
     """
-    model = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, use_safetensors=True, **options)
+    model = AutoModelForCausalLM.from_pretrained(
+        folder, dtype=dtype, use_safetensors=True, trust_remote_code=False, **options
+    )
     model = model.to(device).eval()
     check_model(model)
     return model
@@ -111,7 +113,7 @@ def _keep(module: Any, inputs: Any, output: Any) -> Any:
 
 def _suit(mask: torch.Tensor, model: Any) -> torch.Tensor:
     """A mask of booleans, or where the attention adds its mask to the scores, of numbers."""
-    if model.config._attn_implementation == "sdpa":
+    if model.config._attn_implementation in ("sdpa", "universal_ner"):
         return mask
     return torch.zeros(mask.shape, dtype=model.dtype, device=mask.device).masked_fill(
         ~mask, torch.finfo(model.dtype).min

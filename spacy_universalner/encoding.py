@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any
 
 from .prompts import Template, Turn
@@ -65,6 +65,19 @@ class Encoder:
     def decode(self, ids: Sequence[int]) -> str:
         """The text of an answer, without its end token."""
         return self.tokenizer.decode([i for i in ids if i != self.end], clean_up_tokenization_spaces=False)
+
+    @cached_property
+    def pieces(self) -> list[str]:
+        """What each token writes within an answer, by its id; parts of characters are not legible."""
+        (quote,) = self._ids('"')[-1:]
+        before = len(self.decode([quote]))
+        ids = range(max(self.tokenizer.get_vocab().values()) + 1)
+        texts = self.tokenizer.batch_decode([[quote, i] for i in ids], clean_up_tokenization_spaces=False)
+        return [text[before:] for text in texts]
+
+    def go_on(self, text: str) -> list[int]:
+        """Tokens of what may follow in an answer: a guess, since it depends on what stands before."""
+        return self._ids(text)
 
     def _ids(self, text: str, *, first: bool = False) -> list[int]:
         return self.tokenizer(text, add_special_tokens=first, split_special_tokens=True)["input_ids"]

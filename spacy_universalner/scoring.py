@@ -23,6 +23,14 @@ class Said:
     closing: float
 
 
+def score_begun(said: Sequence[Said], closed: int) -> float:
+    """Score what was said of the next mention so far: no score of it will be higher.
+
+    closed (int): tokens up to the end of the mention before, 0 if there was none.
+    """
+    return _opened(said[:closed]) * prod(token.probability for token in said[closed:])
+
+
 def score_mentions(said: Sequence[Said]) -> list[float]:
     """Score each finished string of an answer, but for the keys of an object, in the order said.
 
@@ -34,11 +42,23 @@ def score_mentions(said: Sequence[Said]) -> list[float]:
     answer = "".join(token.piece for token in said)
     owners = [number for number, token in enumerate(said) for _ in token.piece]
     scores: list[float] = []
-    begin, opened = 0, 1.0
+    begin = 0
     for match in STRING.finditer(answer):
         last = owners[match.end() - 1]
-        closed = said[last].closing if said[last].piece.startswith('"') else said[last].probability
         if not KEY.match(answer, match.end()):
-            scores.append(opened * prod(token.probability for token in said[begin:last]) * closed)
-        begin, opened = last + 1, said[last].probability / closed if closed else 0.0
+            scores.append(score_begun(said[:last], begin) * _closed(said[last]))
+        begin = last + 1
     return scores
+
+
+def _closed(token: Said) -> float:
+    """The probability that a mention ends here, whatever follows it."""
+    return token.closing if token.piece.startswith('"') else token.probability
+
+
+def _opened(before: Sequence[Said]) -> float:
+    """The probability that another mention follows what ends one."""
+    if not before:
+        return 1.0
+    closed = _closed(before[-1])
+    return min(1.0, before[-1].probability / closed) if closed else 0.0

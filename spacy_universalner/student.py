@@ -19,6 +19,8 @@ INDEX = "model.safetensors.index.json"
 ADAPTER = "adapter_model.safetensors"
 ADAPTER_CONFIG = "adapter_config.json"
 REQUIRED = ("config.json", WEIGHTS, "tokenizer.json", TEMPLATE_FILE)
+WORDS = ("tokenizer.json", TEMPLATE_FILE)
+"""What it takes to ask a student whose weights are on another machine."""
 
 
 def write_manifest(folder: Path, facts: Mapping[str, Any]) -> dict[str, Any]:
@@ -34,10 +36,11 @@ def write_manifest(folder: Path, facts: Mapping[str, Any]) -> dict[str, Any]:
     return manifest
 
 
-def check_manifest(folder: Path, required: tuple[str, ...] = REQUIRED) -> dict[str, Any]:
+def check_manifest(folder: Path, required: tuple[str, ...] = REQUIRED, *, weights: bool = True) -> dict[str, Any]:
     """Verify every file of a student against its manifest.
 
     required (tuple): files it must have; weights may be in shards, or be adapters to a base.
+    weights (bool): whether its weights are needed; if not, they are neither read nor in the manifest returned.
     RAISES (UniversalNERError): no such directory or manifest, a file missing, a sha256 that differs.
     """
     if not (folder / MANIFEST).is_file():
@@ -45,6 +48,8 @@ def check_manifest(folder: Path, required: tuple[str, ...] = REQUIRED) -> dict[s
         raise _no_student(folder, reason, required)
     manifest = read_json(folder / MANIFEST)
     files = manifest.get("files", {})
+    if not weights:
+        files = {name: sha256 for name, sha256 in files.items() if not name.endswith((".safetensors", INDEX))}
     required = _required(folder, files, required)
     missing = [name for name in {*files, *required} if not (folder / name).is_file() or name not in files]
     if missing:
@@ -53,7 +58,7 @@ def check_manifest(folder: Path, required: tuple[str, ...] = REQUIRED) -> dict[s
         got = sha256_file(folder / name)
         if got != expected:
             raise UniversalNERError(Errors.U005.format(path=folder / name, got=got, expected=expected))
-    return manifest
+    return {**manifest, "files": files}
 
 
 def _no_student(folder: Path, reason: str, required: Sequence[str]) -> UniversalNERError:
@@ -99,12 +104,21 @@ def weights_of(manifest: Mapping[str, Any]) -> dict[str, str]:
 
 def copy_student(source: Path, target: Path) -> None:
     """Copy the files of a student that its manifest lists, verified. Nothing to copy where it is in place already."""
-    manifest = check_manifest(source)
+    _copy(check_manifest(source), source, target)
+
+
+def copy_words(source: Path, target: Path) -> None:
+    """Copy a student as copy_student does, but for its weights."""
+    _copy(check_manifest(source, WORDS, weights=False), source, target)
+
+
+def _copy(manifest: Mapping[str, Any], source: Path, target: Path) -> None:
     if target.resolve() == source.resolve():
         return
     target.mkdir(parents=True, exist_ok=True)
-    for name in (*manifest["files"], MANIFEST):
+    for name in manifest["files"]:
         shutil.copyfile(source / name, target / name)
+    write_json(target / MANIFEST, manifest)
 
 
 def find_student(model: str | None) -> Path:

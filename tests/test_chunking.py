@@ -1,5 +1,6 @@
 import re
 import time
+import tracemalloc
 
 import pytest
 from hypothesis import given
@@ -62,21 +63,110 @@ def test_one_giant_word_is_cut():
     assert chunk("x" * 100, 4) == [(0, 24), (24, 48), (48, 72), (72, 96), (96, 100)]
 
 
+CLUSTERS = {
+    "an accent": ("e\u0301" * 5, 3, ["e\u0301", "e\u0301", "e\u0301", "e\u0301", "e\u0301"]),
+    "a family": ("👩\u200d👧🍕👩\u200d👧", 4, ["👩\u200d👧🍕", "👩\u200d👧"]),
+    "a skin tone": ("🍕👍🏽👍🏽", 2, ["🍕", "👍🏽", "👍🏽"]),
+    "flags": ("🇫🇷🇯🇵🇫🇷", 3, ["🇫🇷", "🇯🇵", "🇫🇷"]),
+    "what is longer than a piece": ("e" + "\u0301" * 4, 2, ["e\u0301", "\u0301\u0301", "\u0301"]),
+}
+
+
+@pytest.mark.parametrize(("text", "max_tokens", "expected"), CLUSTERS.values(), ids=CLUSTERS)
+def test_characters_are_not_cut_where_they_fit(text, max_tokens, expected):
+    assert [text[start:end] for start, end in chunk(text, max_tokens)] == expected
+
+
+# Overlap
+
+OVERLAP = {
+    "fits": ("One two. Three.", 8, 2, ["One two. Three."]),
+    "none": ("A b. C d. E f.", 8, 0, ["A b. C d.", "E f."]),
+    "a sentence": ("A b. C. D e f. G h i.", 8, 2, ["A b. C.", "C. D e f.", "f. G h i."]),
+    "the earliest sentence that fits": ("a b. C. D. E f g h i j.", 12, 3, ["a b. C. D.", "D. E f g h i j."]),
+    "no more than a quarter": ("a b c d. E. F. G h i j k.", 12, 9, ["a b c d. E. F.", "F. G h i j k."]),
+    "words of a sentence too long": ("a b c d e f g h i", 8, 2, ["a b c d e f g h", "g h i"]),
+    "words of the last sentence": ("a b c d e f. G h i.", 8, 2, ["a b c d e f.", "f. G h i."]),
+    "nothing where the next sentence would not fit": ("a b. C d e f g h i.", 8, 2, ["a b.", "C d e f g h i."]),
+    "nothing where white space is not near": ("a-b-c d e", 4, 1, ["a-b-", "-c d e"]),
+    "unspaced text": ("a-b-c-d-e-f", 8, 2, ["a-b-c-d-", "d-e-f"]),
+    "a whole character": ("abcd🍕👍🏽🍕👍🏽🍕🍕🍕", 8, 2, ["abcd🍕👍🏽🍕👍🏽🍕", "🍕🍕🍕"]),
+    "a giant word": ("x" * 60, 8, 2, ["x" * 48, "x" * 24]),
+}
+
+
+@pytest.mark.parametrize(("text", "max_tokens", "overlap", "expected"), OVERLAP.values(), ids=OVERLAP)
+def test_overlap(text, max_tokens, overlap, expected):
+    assert [text[start:end] for start, end in chunk(text, max_tokens, overlap=overlap)] == expected
+
+
+limits = {"max_tokens": st.integers(1, 12), "max_chars": st.integers(0, 30), "overlap": st.integers(0, 4)}
+
+
+@given(text=texts, **limits)
+def test_overlapping_spans_hold_all_that_is_visible(text, max_tokens, max_chars, overlap):
+    held = set()
+    for start, end in chunk(text, max_tokens, max_chars=max_chars, overlap=overlap):
+        held.update(range(start, end))
+    assert all(char.isspace() for place, char in enumerate(text) if place not in held)
+
+
+@given(text=texts, **limits)
+def test_every_span_goes_further(text, max_tokens, max_chars, overlap):
+    spans = chunk(text, max_tokens, max_chars=max_chars, overlap=overlap)
+    assert all(a < c and b < d for (a, b), (c, d) in zip(spans, spans[1:], strict=False))
+
+
+@given(text=texts, **limits)
+def test_overlaps_are_within_their_limit(text, max_tokens, max_chars, overlap):
+    spans = chunk(text, max_tokens, max_chars=max_chars, overlap=overlap)
+    for (_, end), (start, _) in zip(spans, spans[1:], strict=False):
+        shared = text[start : max(start, end)]
+        assert len(re.findall(r"\w+|[^\w\s]", shared)) <= min(overlap, max_tokens // 4)
+
+
+@given(text=texts, **limits)
+def test_overlapping_spans_are_within_both_limits(text, max_tokens, max_chars, overlap):
+    for start, end in chunk(text, max_tokens, max_chars=max_chars, overlap=overlap):
+        assert len(re.findall(r"\w+|[^\w\s]", text[start:end])) <= max_tokens
+        assert end - start <= (max_chars or 6 * max_tokens)
+
+
+def test_an_overlap_below_none_is_an_error():
+    with pytest.raises(UniversalNERError, match=r"U190.*-1"):
+        chunk("a", 8, overlap=-1)
+
+
+# Length
+
 LONG = {
     "prose": "The cat sat on the mat. " * 42_000,
     "one word": "x" * 1_000_000,
     "dots": "." * 1_000_000,
     "closing brackets": "." + ")" * 1_000_000,
     "white space": "a" + " " * 1_000_000 + "b",
+    "line breaks": "\n" * 1_000_000,
     "words without sentences": "word " * 200_000,
+    "accents": "e" + "\u0301" * 1_000_000,
+    "flags": "🇫🇷" * 500_000,
+    "joiners": "👩\u200d" * 500_000,
+    "long words after short ones": ("a " * 100 + "b" * 1400 + " ") * 600,
 }
 
 
 @pytest.mark.parametrize("text", LONG.values(), ids=LONG)
 def test_a_million_characters_take_seconds(text):
     start = time.perf_counter()
-    chunk(text, 256)
-    assert time.perf_counter() - start < 20
+    spans = chunk(text, 256, overlap=32)
+    assert time.perf_counter() - start < 30
+    assert sum(end - start for start, end in spans) <= 1.15 * len(text)
+
+
+def test_pieces_are_found_in_bounded_memory():
+    tracemalloc.start()
+    chunk("a. " * 10_000, 256, overlap=32)
+    assert tracemalloc.get_traced_memory()[1] < 8e5
+    tracemalloc.stop()
 
 
 def test_a_limit_of_nothing_is_an_error():

@@ -1,13 +1,10 @@
-import json
 import random
 import re
-import shutil
 
 import pytest
 import spacy
 from confection import ConfigValidationError
 from spacy.tokens import Doc, Span
-from spacy.training import Example
 from spacy.util import ignore_error
 
 from spacy_universalner import student
@@ -17,54 +14,7 @@ from spacy_universalner.records import Prediction
 from spacy_universalner.registry import Answer
 
 from .conftest import CONVERSATIONS
-
-REPLAY = {"@universal_ner_engines": "universal_ner.Replay.v1"}
-TRANSFORMERS = {
-    "@universal_ner_engines": "universal_ner.Transformers.v1",
-    "device": "cpu",
-    "dtype": "float32",
-    "max_new_tokens": 24,
-}
-
-
-def replaying(answers, labels=None, **config):
-    """A pipeline that answers {text: {label: mentions}}; its labels are those of the first text."""
-    nlp = spacy.blank("en")
-    labels = list(next(iter(answers.values()))) if labels is None else labels
-    nlp.add_pipe("universal_ner", config={"labels": labels, "engine": {**REPLAY, "answers": answers}, **config})
-    return nlp
-
-
-def with_student(folder, labels=("person", "city", "date")):
-    nlp = spacy.blank("en")
-    nlp.add_pipe("universal_ner", config={"labels": list(labels), "engine": {**TRANSFORMERS, "model": str(folder)}})
-    return nlp
-
-
-def with_engine(engine, labels=("person",), **config):
-    """A pipeline around an engine made here."""
-    nlp = replaying({"": {}}, labels=list(labels), **config)
-    nlp.get_pipe("universal_ner").engine = engine
-    return nlp
-
-
-class Stub:
-    """Answers every question with a function of the passage and the label."""
-
-    def __init__(self, answer):
-        self.answer = answer
-
-    def extract(self, passages, types):
-        return [[self.answer(text, name) for name in names] for text, names in zip(passages, types, strict=True)]
-
-
-def ents(doc):
-    return [(ent.start_char, ent.end_char, ent.label_) for ent in doc.ents]
-
-
-def group(doc, key="universal_ner"):
-    return sorted((span.start_char, span.end_char, span.label_) for span in doc.spans[key])
-
+from .pipelines import TRANSFORMERS, Stub, ents, group, replaying, with_engine, with_student
 
 FOUND = {
     "nothing": ("It rained.", {"person": []}, [], []),
@@ -100,10 +50,10 @@ FOUND = {
         [(6, 21, "company")],
         [(0, 9, "sea"), (6, 21, "company")],
     ),
-    "two labels, first one listed": (
+    "two labels, by the alphabet": (
         "Paris slept.",
         {"person": ["Paris"], "city": ["Paris"]},
-        [(0, 5, "person")],
+        [(0, 5, "city")],
         [(0, 5, "city"), (0, 5, "person")],
     ),
     "non-Latin": ("Łódź, 東京 und Ærø.", {"city": ["Łódź", "東京"]}, [(0, 4, "city"), (6, 8, "city")], None),
@@ -257,84 +207,6 @@ def test_predict_wants_labels_for_each_doc():
         nlp.get_pipe("universal_ner").predict([nlp.make_doc("Ada.")] * 2, [["person"]])
 
 
-# Labels
-
-
-def test_labels():
-    nlp = replaying({"": {}}, labels=["person", "city"])
-    assert nlp.get_pipe("universal_ner").labels == ("person", "city")
-    assert nlp.pipe_labels["universal_ner"] == ["person", "city"]
-
-
-@pytest.mark.parametrize(("label", "added"), [("city", 1), ("person", 0)], ids=["new", "known"])
-def test_add_label(label, added):
-    pipe = replaying({"": {}}, labels=["person"]).get_pipe("universal_ner")
-    assert pipe.add_label(label) == added
-    assert pipe.labels == ("person", "city")[: 1 + added]
-
-
-def test_an_added_label_is_asked():
-    nlp = replaying({"Ada left Rome.": {"person": ["Ada"], "city": ["Rome"]}}, labels=["person"])
-    nlp.get_pipe("universal_ner").add_label("city")
-    assert ents(nlp("Ada left Rome.")) == [(0, 3, "person"), (9, 13, "city")]
-
-
-BAD = {
-    "empty": ("", "U042.*empty"),
-    "white space": ("  ", "U042.*empty"),
-    "white space before": (" person", "U042.*white space"),
-    "white space after": ("person ", "U042.*white space"),
-    "line break": ("per\nson", "U042.*line break"),
-    "tab": ("per\tson", "U042.*control"),
-    "null": ("per\0son", "U042.*control"),
-    "line separator": ("per\u2028son", "U042.*line break"),
-    "half a surrogate pair": ("per\ud800son", "U042.*control"),
-    "no string": (3, "U042.*it is a int"),
-}
-
-
-@pytest.mark.parametrize(("label", "message"), BAD.values(), ids=BAD)
-def test_an_unusable_label(label, message):
-    pipe = replaying({"": {}}, labels=["city"]).get_pipe("universal_ner")
-    with pytest.raises(UniversalNERError, match=message):
-        pipe.add_label(label)
-    assert pipe.labels == ("city",)
-
-
-def test_a_label_listed_twice():
-    with pytest.raises(UniversalNERError, match=r"U041.*'person' occurs 2 times"):
-        replaying({"": {}}, labels=["person", "city", "person"])
-
-
-def test_no_labels():
-    with pytest.raises(UniversalNERError, match=r"U040.*add_label"):
-        replaying({"": {}}, labels=[])("Ada slept.")
-
-
-ODD = [
-    '"quoted"',
-    "ship's name",
-    "<|im_end|>",
-    "USER: Text",
-    "{type}",
-    "{text}",
-    "[]",
-    '["Ada"]',
-    "größe 東京 🛰",
-    "\\n",
-    "%",
-]
-
-
-@pytest.mark.parametrize("label", ODD)
-def test_an_odd_label_is_a_label_like_any_other(tuned_student, label):
-    nlp = with_student(tuned_student, ["person", label, "date"])
-    doc = nlp(CONVERSATIONS[0].text)
-    assert nlp.get_pipe("universal_ner").labels == ("person", label, "date")
-    assert {"Ada", "Grace"} <= {span.text for span in doc.spans["universal_ner"] if span.label_ == "person"}
-    assert {item["label"] for item in doc.user_data["universal_ner"]} <= {label}
-
-
 # Config
 
 
@@ -411,122 +283,23 @@ def test_a_failing_batch_raises():
         list(nlp.pipe([*TEXTS, "Nobody knows."], batch_size=2))
 
 
-def test_a_failing_batch_can_be_ignored():
+def test_a_failing_doc_can_be_ignored():
     nlp = replaying(STREAM)
     nlp.set_error_handler(ignore_error)
     docs = list(nlp.pipe(["Ada slept.", "It rained.", "Nobody knows.", "Bob left Rome.", "Ada met Bob."], batch_size=2))
-    assert [doc.text for doc in docs] == ["Ada slept.", "It rained.", "Ada met Bob."]
+    assert [doc.text for doc in docs] == ["Ada slept.", "It rained.", "Bob left Rome.", "Ada met Bob."]
 
 
-def test_the_error_handler_gets_the_batch():
+@pytest.mark.parametrize("batch_size", [1, 2])
+def test_the_error_handler_gets_the_doc_that_fails(batch_size):
     nlp = replaying(STREAM)
     handled = []
     nlp.set_error_handler(
         lambda name, pipe, docs, err: handled.append((name, [doc.text for doc in docs], str(err)[:6]))
     )
-    list(nlp.pipe(["Ada slept.", "Nobody knows."], batch_size=2))
-    assert handled == [("universal_ner", ["Ada slept.", "Nobody knows."], "[U053]")]
-
-
-# Examples
-
-
-def example(nlp, text, entities):
-    return Example.from_dict(nlp.make_doc(text), {"entities": entities})
-
-
-INITIAL = {
-    "of the examples": ([], {}, ("city", "person")),
-    "configured": (["date"], {}, ("date",)),
-    "given": (["date"], {"labels": ["event", "animal"]}, ("event", "animal")),
-}
-
-
-@pytest.mark.parametrize(("configured", "settings", "expected"), INITIAL.values(), ids=INITIAL)
-def test_initialize(configured, settings, expected):
-    nlp = replaying({"": {}}, labels=configured)
-    nlp.config["initialize"]["components"] = {"universal_ner": settings}
-    examples = [example(nlp, "Ada slept.", [(0, 3, "person")]), example(nlp, "Ada left Rome.", [(9, 13, "city")])]
-    nlp.initialize(lambda: examples)
-    assert nlp.get_pipe("universal_ner").labels == expected
-
-
-def test_evaluate():
-    nlp = replaying(STREAM)
-    examples = [
-        example(nlp, "Ada slept.", [(0, 3, "person")]),
-        example(nlp, "Bob left Rome.", [(0, 3, "person")]),
-        example(nlp, "It rained.", [(0, 9, "event")]),
-    ]
-    scores = nlp.evaluate(examples)
-    assert scores["ents_p"] == pytest.approx(2 / 3)
-    assert scores["ents_r"] == pytest.approx(2 / 3)
-    assert scores["ents_per_type"]["person"]["f"] == 1.0
-
-
-# On disk
-
-
-@pytest.fixture
-def saved(tuned_student, tmp_path):
-    """A saved pipeline, moved, whose first student is gone; and what it said before."""
-    origin = tmp_path / "origin"
-    shutil.copytree(tuned_student, origin)
-    nlp = with_student(origin)
-    nlp.get_pipe("universal_ner").add_label("event")
-    before = [ents(nlp(conversation.text)) for conversation in CONVERSATIONS]
-    nlp.to_disk(tmp_path / "first")
-    (tmp_path / "first").rename(tmp_path / "moved")
-    shutil.rmtree(origin)
-    return tmp_path / "moved", before
-
-
-def test_a_saved_pipeline_says_the_same_elsewhere(saved):
-    folder, before = saved
-    nlp = spacy.load(folder)
-    assert nlp.get_pipe("universal_ner").labels == ("person", "city", "date", "event")
-    assert [ents(nlp(conversation.text)) for conversation in CONVERSATIONS] == before
-    assert before[0][0] == (0, 3, "person")
-
-
-def test_a_loaded_pipeline_can_be_saved_in_place(saved):
-    folder, before = saved
-    nlp = spacy.load(folder)
-    nlp.get_pipe("universal_ner").add_label("animal")
-    nlp.to_disk(folder)
-    assert spacy.load(folder).get_pipe("universal_ner").labels[-1] == "animal"
-
-
-def test_a_pipeline_in_use_takes_the_student_it_is_given(saved, tiny_student):
-    folder, before = saved
-    nlp = with_student(tiny_student)
-    assert ents(nlp(CONVERSATIONS[0].text)) != before[0]
-    nlp.from_disk(folder)
-    assert ents(nlp(CONVERSATIONS[0].text)) == before[0]
-
-
-def test_a_damaged_student_is_refused(saved):
-    folder, _ = saved
-    weights = folder / "universal_ner" / "student" / "model.safetensors"
-    data = bytearray(weights.read_bytes())
-    data[-7] ^= 1
-    weights.write_bytes(data)
-    with pytest.raises(UniversalNERError, match=r"U005.*model\.safetensors"):
-        spacy.load(folder)("Ada slept.")
-
-
-def test_saving_without_the_student(tuned_student, tmp_path):
-    pipe = with_student(tuned_student).get_pipe("universal_ner")
-    pipe.to_disk(tmp_path, exclude=["student"])
-    assert [path.name for path in tmp_path.iterdir()] == ["cfg.json"]
-
-
-def test_labels_on_disk_are_checked(tmp_path):
-    pipe = replaying({"": {}}, labels=["person"]).get_pipe("universal_ner")
-    pipe.to_disk(tmp_path)
-    (tmp_path / "cfg.json").write_text(json.dumps({"labels": ["a", "a"]}), encoding="utf8")
-    with pytest.raises(UniversalNERError, match="U041"):
-        pipe.from_disk(tmp_path)
+    docs = list(nlp.pipe(["Ada slept.", "Nobody knows."], batch_size=batch_size))
+    assert handled == [("universal_ner", ["Nobody knows."], "[U053]")]
+    assert [ents(doc) for doc in docs] == [[(0, 3, "person")]]
 
 
 # Which student

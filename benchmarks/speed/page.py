@@ -16,6 +16,7 @@ from .summary import DTYPES
 
 ENGINES = {
     "questions_per_s": "the engine",
+    "plain": "the engine, plain",
     "pipeline": "spaCy pipeline",
     "one_by_one": "generate, one by one",
     "batched_generate": "generate, batches",

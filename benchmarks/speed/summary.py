@@ -17,12 +17,13 @@ def summarize(names: Iterable[str], parts: Mapping[str, Mapping[str, Any]], ours
 
     names (Iterable): all parts that there are.
     parts (Mapping): the numbers of each part that was measured, {"missing": reason} of one that could not be.
-    ours (Mapping): the engine's mentions by question.
+    ours (Mapping): the plain engine's mentions by question.
     """
     engine, generate, vllm = (parts.get(name, {}) for name in ("engine", "generate", "vllm"))
     dtype = engine.get("dtype")
     rates = {
         "questions_per_s": engine.get("questions_per_s"),
+        "plain": parts.get("plain", {}).get("questions_per_s"),
         "pipeline": parts.get("pipeline", {}).get("questions_per_s"),
         "one_by_one": _best(generate, "one_by_one"),
         "batched_generate": _best(generate, "batched_generate"),
@@ -36,6 +37,7 @@ def summarize(names: Iterable[str], parts: Mapping[str, Mapping[str, Any]], ours
     return {
         **{name: _round(rate, 2) for name, rate in rates.items()},
         **{f"ratio_{name}": _ratio(rates["questions_per_s"], rates[key]) for name, key in others.items()},
+        **{f"plain_ratio_{name}": _ratio(rates["plain"], rates[key]) for name, key in others.items()},
         "floor_share": share_of_floor(engine, "bfloat16"),
         "floor_share_dtype": share_of_floor(engine, dtype),
         "identical_share": share_identical(ours, theirs.get("single_answers", {})),

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from transformers import AutoTokenizer
 
@@ -11,8 +12,10 @@ from ..encoding import Encoder
 from ..extraction import Extractor
 from ..hardware import pick_device, pick_dtype
 from ..prompts import load_template
+from ..quantization import quantize
 from ..registry import Answer
-from ..student import check_manifest, copy_student, find_student, is_adapter
+from ..remote import locate_student
+from ..student import check_manifest, copy_student, is_adapter
 
 
 class TransformersEngine:
@@ -22,22 +25,30 @@ class TransformersEngine:
         self,
         *,
         model: str | None,
+        revision: str | None = None,
+        template: str | None = None,
         device: str | None,
         dtype: str,
         batch_tokens: int,
         max_new_tokens: int,
+        constrain: bool = False,
+        min_score: float = 0.0,
         dataset: str = "",
     ):
         self.model = model
+        self.revision = revision
+        self.template = template
         self.device = device
         self.dtype = dtype
         self.batch_tokens = batch_tokens
         self.max_new_tokens = max_new_tokens
+        self.constrain = constrain
+        self.min_score = min_score
         self.dataset = dataset
 
     @property
     def model(self) -> str | None:
-        """Directory of the student. Naming another one lets go of what was loaded."""
+        """The student: a folder, or a repository of a hub. Naming another one lets go of what was loaded."""
         return self._model
 
     @model.setter
@@ -49,12 +60,20 @@ class TransformersEngine:
     def extractor(self) -> Extractor:
         """The loaded student. RAISES (UniversalNERError): none named or found, or not as its manifest says."""
         if self._extractor is None:
-            self._extractor = self._load(find_student(self.model))
+            self._extractor = self._load(self._locate())
         return self._extractor
+
+    def load(self) -> None:
+        """Load the student now. RAISES (UniversalNERError): see `extractor`."""
+        _ = self.extractor
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without what was loaded: another process loads it itself."""
+        return {**self.__dict__, "_extractor": None}
 
     def save_model(self, folder: str) -> None:
         """Copy the whole student into a folder."""
-        copy_student(find_student(self.model), Path(folder))
+        copy_student(self._locate(), Path(folder))
 
     def extract(self, passages: Sequence[str], types: Sequence[Sequence[str]]) -> list[list[Answer]]:
         """See Engine.
@@ -65,13 +84,26 @@ class TransformersEngine:
         self.extractor.template.check_dataset(self.dataset)
         return self.extractor.extract(passages, types, [self.dataset] * len(passages))
 
+    def _locate(self) -> Path:
+        return locate_student(self.model, revision=self.revision, template=self.template)
+
     def _load(self, folder: Path) -> Extractor:
         manifest = check_manifest(folder)
         device = pick_device(self.device)
-        kind = {"dtype": pick_dtype(self.dtype, device), "device": device}
+        kind = {"dtype": pick_dtype("float32" if self.dtype == "int8" else self.dtype, device), "device": device}
         if is_adapter(manifest):
             model = open_adapted(find_base(manifest["base"], folder), folder, **kind)
         else:
             model = open_model(folder, **kind)
-        encoder = Encoder(AutoTokenizer.from_pretrained(folder), load_template(folder))
-        return Extractor(model, encoder, batch_tokens=self.batch_tokens, max_new_tokens=self.max_new_tokens)
+        encoder = Encoder(AutoTokenizer.from_pretrained(folder, trust_remote_code=False), load_template(folder))
+        extractor = Extractor(
+            model,
+            encoder,
+            batch_tokens=self.batch_tokens,
+            max_new_tokens=self.max_new_tokens,
+            constrain=self.constrain,
+            min_score=self.min_score,
+        )
+        if self.dtype == "int8":
+            quantize(model)  # last: the checks before it compare what rounding to int8 would make differ
+        return extractor

@@ -17,6 +17,9 @@ from spacy import displacy
 
 COLORS = ("#bfe1d9", "#ffd8b1", "#d5d0f0", "#f7c8d6", "#c7dcf5", "#e2e9b0", "#f3e2a0", "#dccfc4")
 BARS = ("#9db8d2", "#1f5f99", "#b3470b", "#7a7a7a", "#5f8f3f")
+MAIN = (BARS[1], BARS[2], BARS[4])
+THIN = ("#e3a857", "#8f6fc0", "#d9829b", "#4fa3a5", "#9aa33a", "#a08070", "#7d93c9")
+"""The lines beside the main ones."""
 LINES = ("#1f5f99", "#b3470b", "#5f8f3f", "#7a7a7a")
 JOIN = "\uffff"
 """Ends a segment that displaCy would set apart from the next by a space of its own."""
@@ -128,6 +131,52 @@ def draw_bars(groups: Mapping[str, Mapping[str, float]], *, ylabel: str) -> Mark
         return _to_svg(figure, f"{ylabel}. {said}.")
 
 
+def draw_precision_recall(
+    main: Mapping[str, Sequence[Sequence[float]]], beside: Mapping[str, Sequence[Sequence[float]]]
+) -> Markup:
+    """Precision over recall, as a threshold falls from the highest score to the lowest.
+
+    main (Mapping): points of threshold, precision, recall and F1 (from 0 to 100), by the curve's name.
+    beside (Mapping): more of them, drawn thinner.
+    RETURNS (Markup): inline SVG, empty without a main curve. A ring is where F1 is best.
+    """
+    if not main:
+        return Markup()
+    with _style("precision and recall"):
+        figure = Figure(figsize=(7.2, 4.2), layout="constrained")
+        axes = figure.add_subplot(xlabel="recall", ylabel="precision", xlim=(0, 100), ylim=(0, 102))
+        for i, (name, points) in enumerate(beside.items()):
+            _draw_curve(axes, points, name, color=THIN[i % len(THIN)], linewidth=1)
+        for i, (name, points) in enumerate(main.items()):
+            _draw_curve(axes, points, name, color=MAIN[i % len(MAIN)], linewidth=2.2)
+        _strip(axes)
+        figure.legend(frameon=False, loc="outside right upper", fontsize=10)
+        best = (f"{name}: best F1 {max(point[3] for point in points):.1f}" for name, points in main.items())
+        return _to_svg(figure, f"Precision over recall. {'; '.join(best)}.")
+
+
+def draw_reliability(series: Mapping[str, Sequence[Mapping[str, float]]]) -> Markup:
+    """The share that is right over the score, which are the same where scores can be taken at their word.
+
+    series (Mapping): bins with their mean score, the share right and its interval (low, high), by the series' name.
+    RETURNS (Markup): inline SVG, empty without a series.
+    """
+    if not series:
+        return Markup()
+    with _style("reliability"):
+        figure = Figure(figsize=(7.2, 4.2), layout="constrained")
+        axes = figure.add_subplot(xlabel="mean score", ylabel="share right", xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
+        axes.plot([0, 1], [0, 1], color="#7a7a7a", linestyle="--", linewidth=1, label="as sure as right")
+        for i, (name, bins) in enumerate(series.items()):
+            xs, ys = [b["score"] for b in bins], [b["right"] for b in bins]
+            reach = [[b["right"] - b["low"] for b in bins], [b["high"] - b["right"] for b in bins]]
+            color = MAIN[i % len(MAIN)]
+            axes.errorbar(xs, ys, reach, label=name, color=color, marker="o", markersize=4, elinewidth=0.8)
+        _strip(axes)
+        figure.legend(frameon=False, loc="outside right upper", fontsize=10)
+        return _to_svg(figure, f"Share right over mean score in bins of spans: {', '.join(series)}.")
+
+
 def draw_spans(text: str, spans: Iterable[Sequence[Any]]) -> Markup:
     """A passage with its entities underlined and named, by displaCy; spans may overlap.
 
@@ -190,6 +239,13 @@ def _to_svg(figure: Figure, label: str) -> Markup:
 def _style(salt: str) -> AbstractContextManager[None]:
     """Text stays text; the salt keeps the ids of two pictures in a page apart."""
     return matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": salt, "font.size": 11})
+
+
+def _draw_curve(axes: Axes, points: Sequence[Sequence[float]], name: str, **line: Any) -> None:
+    """A curve with a ring where F1 is best, the fourth number of a point."""
+    _, precision, recall, f1 = zip(*points, strict=True)
+    best = f1.index(max(f1))
+    axes.plot(recall, precision, label=name, marker="o", markerfacecolor="none", markevery=[best], **line)
 
 
 def _strip(axes: Axes) -> None:

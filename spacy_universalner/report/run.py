@@ -9,6 +9,7 @@ from typing import Any
 
 from ..provenance import find_commit, find_versions
 from ..records import atomic_write, read_json, read_rows, write_json
+from .confidence import NO_SCORES, draw_confidence, summarize_confidence, tabulate_confidence
 from .corpus import tabulate_domains, tabulate_ends, tabulate_rejected, tabulate_shares
 from .drawing import draw_loss, draw_spans
 from .page import render
@@ -109,6 +110,7 @@ def summarize(run: Run) -> dict[str, Any]:
             "sets": {name: _pick(scores, SCORES) for name, scores in zero_shot.get("sets", {}).items()},
             "mean": _pick(zero_shot["mean"], SCORES) if zero_shot.get("mean") else None,
         },
+        "confidence": summarize_confidence(run.dev, run.zero_shot),
         "student": {**_pick(run.manifest, ("base", "method", "template")), **run.manifest.get("training", {})},
         "versions": find_versions(),
         "git_commit": find_commit(),
@@ -199,6 +201,9 @@ def render_html(run: Run) -> str:
         loss=draw_loss(run.log),
         scores=[tabulate_dev(run.dev), tabulate_zero_shot(run.zero_shot)],
         per_type=tabulate_per_type(run.dev),
+        confidence=tabulate_confidence(run.dev, run.zero_shot),
+        confidence_figures=draw_confidence(run.dev, run.zero_shot),
+        no_confidence=NO_SCORES,
         passages=[
             {"id": row["id"], **{key: draw_spans(row["text"], row[key]) for key in ("gold", "predicted")}}
             for row in run.passages
@@ -232,7 +237,10 @@ def render_markdown(run: Run) -> str:
     parts = ["# Report", "\n".join(f"- {what}: {number} ({more})" for what, number, more in list_headline(run))]
     if run.missing:
         parts.append("Missing: " + ", ".join(f"`{path}`" for path in run.missing))
-    return "\n\n".join([*parts, *map(format_markdown, tables)]) + "\n"
+    parts += map(format_markdown, tables)
+    confidence = tabulate_confidence(run.dev, run.zero_shot)
+    parts += map(format_markdown, confidence) if confidence else [f"## Confidence\n\n{NO_SCORES}"]
+    return "\n\n".join(parts) + "\n"
 
 
 def _optional_rows(path: Path, limit: int | None = None) -> list[dict[str, Any]]:

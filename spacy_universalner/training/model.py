@@ -44,7 +44,9 @@ def load_model(
     torch.manual_seed(seed)
     if empty:
         with torch.device("meta"):
-            model = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(base), dtype=dtype)
+            model = AutoModelForCausalLM.from_config(
+                AutoConfig.from_pretrained(base, trust_remote_code=False), dtype=dtype
+            )
         model.to_empty(device=device).tie_weights()
     elif method == "qlora":
         model = _open_quantized(base, dtype=dtype, device=device)
@@ -118,7 +120,12 @@ def _open_quantized(base: Path, *, dtype: torch.dtype, device: torch.device) -> 
         load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=dtype
     )
     model = AutoModelForCausalLM.from_pretrained(
-        base, dtype=dtype, use_safetensors=True, quantization_config=bits, device_map={"": device}
+        base,
+        dtype=dtype,
+        use_safetensors=True,
+        trust_remote_code=False,
+        quantization_config=bits,
+        device_map={"": device},
     )
     for part in model.modules():
         if hasattr(part, "support_avx512bf16_for_cpu"):

@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from transformers import AutoTokenizer
 
+from ..answering import MIN_SCORE
 from ..card.student import write_student
 from ..causal import layers
 from ..choices import context_of
@@ -119,7 +120,7 @@ class Trainer:
         self.score = score
         self.processes = Processes(device)
         self.device = self.processes.device
-        self.tokenizer = AutoTokenizer.from_pretrained(base)
+        self.tokenizer = AutoTokenizer.from_pretrained(base, trust_remote_code=False)
         self.template = get_template(settings.template)
         self.encoder = Encoder(self.tokenizer, self.template)
         self.folder, self.base = base, read_json(base / MANIFEST)
@@ -335,10 +336,15 @@ class Trainer:
     def dev_f1(self) -> float:
         """F1 of the answers to the questions about the dev conversations, asked as the engine asks them."""
         self.loss.eval()
-        extractor = Extractor(
-            self.causal_lm, self.encoder, batch_tokens=self.settings.batch_tokens, max_new_tokens=ANSWER_TOKENS
-        )
         with self.processes.gathered(self.loss):
+            extractor = Extractor(
+                self.causal_lm,
+                self.encoder,
+                batch_tokens=self.settings.batch_tokens,
+                max_new_tokens=ANSWER_TOKENS,
+                constrain=True,
+                min_score=MIN_SCORE,
+            )
             types = [[query.type for query in c.queries] for c in self.dev]
             answers = extractor.extract([c.text for c in self.dev], types, [c.dataset for c in self.dev])
         self.loss.train()

@@ -59,6 +59,18 @@ def test_a_histogram_of_nothing_is_empty():
     assert drawing.draw_histogram({}, of="passages", per="tokens") == ""
 
 
+def test_curves_of_nothing_are_empty():
+    assert drawing.draw_precision_recall({}, {}) == drawing.draw_reliability({}) == ""
+
+
+def test_curves_say_their_best_f1():
+    html = str(
+        drawing.draw_precision_recall({"dev": [[0.9, 100, 10, 18.2], [0.1, 50, 50, 50]]}, {EVIL: [[0.5, 1, 2, 3]]})
+    )
+    assert "dev: best F1 50.0" in html and EVIL not in html
+    assert Page(html).tags[0] == "svg"
+
+
 def test_curves_say_what_they_show():
     html = str(drawing.draw_curves({"one": [(1, 5.0), (4, 2.5)], "two": []}, xlabel="labels", ylabel="ms"))
     assert Page(html).tags[0] == "svg"
