@@ -17,7 +17,8 @@ its Markdown form and all numbers are written to the output folder. The last lin
     gliner              of GLiNER, small, with random weights: types times documents
     ratio_...           questions_per_s over each of these; plain_ratio_... of `plain`
     identical_share     answers of the plain engine that are those of `generate`, of the questions it was asked, in the
-                        same number format
+                        same number format; identical_share_batched in its batches, identical_share_ended of those that
+                        came to their end: from an answer that goes round in circles the engine turns away
     floor_share         the least time that the useful arithmetic could take, over the time taken: each passage,
                         question and answer once, at the speed of a large product of matrices in bfloat16;
                         floor_share_dtype at that of the number format used

@@ -42,7 +42,8 @@ PARTS = {
             "one_by_one": 4.0,
             "batched_generate": 8.0,
             "single_answers": {"0": [["Ada"]], "1": [["no"]]},
-            "batched_answers": {"2": [["Paris", "Rome"]]},
+            "batched_answers": {"0": [["a", "a"]], "2": [["Paris", "Rome"]]},
+            "batched_ended": ["2"],
         },
         "bfloat16": {
             "one_by_one": 5.0,
@@ -136,7 +137,7 @@ def test_the_line_has_the_results(speed):
 def test_the_shares_are_of_the_format_used(speed):
     line = speed["summary"].summarize(PARTS, PARTS, OURS)
     assert (line["floor_share"], line["floor_share_dtype"]) == (0.125, 0.5)
-    assert (line["identical_share"], line["identical_share_batched"]) == (0.5, 1.0)
+    assert [line[f"identical_share{of}"] for of in ("", "_batched", "_ended")] == [0.5, 0.5, 1.0]
     assert line["identical_share_vllm_float32"] == 0.6667
 
 

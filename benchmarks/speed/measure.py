@@ -64,12 +64,14 @@ def measure_engine(
         return [answers for i in calls for answers in engine.extract(texts[i : i + step], types[i : i + step])]
 
     seconds, answers = best_of(rounds, ask)
+    named = settings.get("dtype", "auto")
+    picked = str(pick_dtype("auto", pick_device(None))).removeprefix("torch.")  # as the engine did, in this process
     found = {
         "seconds": seconds,
         "questions": sum(map(len, types)),
         "answers": [[answer.mentions for answer in row] for row in answers],
         "incomplete": sum(not answer.complete for row in answers for answer in row),
-        "dtype": str(pick_dtype(settings.get("dtype", "auto"), pick_device(None))).removeprefix("torch."),
+        "dtype": picked if named == "auto" else named,
     }
     if peaks:
         for name in ("float32", "bfloat16"):

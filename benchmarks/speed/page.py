@@ -150,6 +150,7 @@ def tabulate_setup(line: Mapping[str, Any], parts: Mapping[str, Mapping[str, Any
         ("share of the floor, this format", _percent(line["floor_share_dtype"])),
         ("answers as generate's, one by one", _percent(line["identical_share"])),
         ("answers as generate's, in batches", _percent(line["identical_share_batched"])),
+        ("those of them that came to their end", _percent(line["identical_share_ended"])),
         *((f"answers as vLLM's, {name}", _percent(line[f"identical_share_vllm_{name}"])) for name in DTYPES),
         *((f"vLLM, {name}, MB", format_cell(parts.get("vllm", {}).get(name, {}).get("rss_mb"))) for name in DTYPES),
         ("GLiNER, best of its settings", parts.get("gliner", {}).get("best")),

@@ -200,7 +200,9 @@ class Benchmark:
             rounds=self.rounds,
         )
         for key, asked in (("single", self.single), ("batched", self.batched)):
-            found[f"{key}_answers"] = self._read(dict(zip(asked, found.pop(f"{key}_ids"), strict=True)))
+            ids = dict(zip(asked, found.pop(f"{key}_ids"), strict=True))
+            found[f"{key}_answers"] = self._read(ids)
+            found[f"{key}_ended"] = [str(i) for i, answer in ids.items() if self.words.encoder.end in answer]
         return found
 
     def _vllm(self, python: str, dtype: str) -> dict[str, Any]:
@@ -223,7 +225,8 @@ class Benchmark:
 
     def _variant(self, settings: Mapping[str, Any]) -> dict[str, Any]:
         found = self._engine(settings)
-        theirs = self.parts.get("generate", {}).get(found["dtype"], {}).get("batched_answers", {})
+        dtype = "float32" if found["dtype"] == "int8" else found["dtype"]  # what was rounded to int8
+        theirs = self.parts.get("generate", {}).get(dtype, {}).get("batched_answers", {})
         scores = self._measure("f1", settings=settings, data=self.data, sample=self.sample) if self.data else {}
         return {
             **{key: found[key] for key in ("questions_per_s", "dtype", "incomplete", "peak_rss_mb")},

@@ -42,6 +42,7 @@ def summarize(names: Iterable[str], parts: Mapping[str, Mapping[str, Any]], ours
         "floor_share_dtype": share_of_floor(engine, dtype),
         "identical_share": share_identical(ours, theirs.get("single_answers", {})),
         "identical_share_batched": share_identical(ours, theirs.get("batched_answers", {})),
+        "identical_share_ended": share_identical(ours, _ended(theirs)),
         **{f"identical_share_vllm_{name}": _identical(ours, vllm.get(name, {})) for name in DTYPES},
         "latency_ms": _round(parts.get("curves", {}).get("latency", {}).get("median_ms"), 1),
         "peak_rss_mb": engine.get("peak_rss_mb"),
@@ -66,6 +67,12 @@ def list_missing(found: Mapping[Any, Any], name: str = "") -> Iterator[tuple[str
     for key, value in found.items():
         if isinstance(value, Mapping):
             yield from list_missing(value, f"{name}: {key}" if name else str(key))
+
+
+def _ended(generate: Mapping[str, Any]) -> dict[str, Any]:
+    """The answers in batches that came to their end: of one that goes round in circles the engine keeps less."""
+    ended = set(generate.get("batched_ended", ()))
+    return {key: answer for key, answer in generate.get("batched_answers", {}).items() if key in ended}
 
 
 def _identical(ours: Mapping[str, Any], part: Mapping[str, Any]) -> float | None:
