@@ -19,9 +19,8 @@ from transformers.cache_utils import DynamicLayer
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
-from .causal import TOLERANCE
+from .causal import BY_PLAN, TOLERANCE
 
-NAME = "universal_ner"
 ROOM = 64
 NO_MASK = torch.ones(1, 1, 1, 1, dtype=torch.bool)  # keeps a model from making one that nobody reads
 
@@ -280,11 +279,11 @@ def can_pack(model: Any) -> bool:
 
     RETURNS (bool): whether it does.
     """
-    if model.config._attn_implementation == NAME:
+    if model.config._attn_implementation == BY_PLAN:
         return True
     if model.config._attn_implementation != "sdpa" or not model._can_set_attn_implementation():
         return False
-    model.set_attn_implementation(NAME)
+    model.set_attn_implementation(BY_PLAN)
     if _is_right(model):
         return True
     model.set_attn_implementation("sdpa")
@@ -318,13 +317,13 @@ def _causal(part: slice, device: torch.device) -> torch.Tensor:
     return torch.ones(1, part.stop - part.start, part.stop - part.start, dtype=torch.bool, device=device).tril()
 
 
-AttentionInterface.register(NAME, _attend_by_plan)
-AttentionMaskInterface.register(NAME, sdpa_mask)
+AttentionInterface.register(BY_PLAN, _attend_by_plan)
+AttentionMaskInterface.register(BY_PLAN, sdpa_mask)
 
 
 @contextmanager
 def planned(plan: Plan) -> Iterator[None]:
-    """Within, models whose attention is `universal_ner` attend by this plan."""
+    """Within, models that `can_pack` attend by this plan."""
     token = _PLAN.set(plan)
     try:
         yield

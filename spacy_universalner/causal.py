@@ -15,6 +15,7 @@ from .layout import lay_out
 
 # Largest difference from what the whole model gives, as a share of the largest logit: rounding, and nothing else.
 TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 5e-2, torch.float16: 5e-2}
+BY_PLAN = "universal_ner"  # attention that takes masks as sdpa does, and plans (see attention)
 _PLACES: ContextVar[torch.Tensor | None] = ContextVar("places", default=None)
 
 
@@ -113,7 +114,7 @@ def _keep(module: Any, inputs: Any, output: Any) -> Any:
 
 def _suit(mask: torch.Tensor, model: Any) -> torch.Tensor:
     """A mask of booleans, or where the attention adds its mask to the scores, of numbers."""
-    if model.config._attn_implementation in ("sdpa", "universal_ner"):
+    if model.config._attn_implementation in ("sdpa", BY_PLAN):
         return mask
     return torch.zeros(mask.shape, dtype=model.dtype, device=mask.device).masked_fill(
         ~mask, torch.finfo(model.dtype).min

@@ -137,10 +137,10 @@ def test_the_tuned_student_ends_answers_in_every_way(expected):
     assert all(student.encoder.end not in answer for answer, text in zip(flat, said, strict=True) if is_whole(text))
 
 
-def real_questions(passages=125, longest=400):
+def real_questions(passages=125, longest=450):
     """Short passages of the corpus, each with two types of its own reply and two of others'."""
     with (ROOT / "assets" / "replies.jsonl").open(encoding="utf8") as file:
-        replies = {row["id"]: row["reply"] for row in map(json.loads, file)}
+        replies = {row["passage_id"]: row["reply"] for row in map(json.loads, file)}
     with (ROOT / "assets" / "passages.jsonl").open(encoding="utf8") as file:
         rows = [row for row in map(json.loads, file) if row["id"] in replies and len(row["text"]) <= longest]
     rows = rows[:: len(rows) // passages][:passages]

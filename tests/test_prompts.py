@@ -370,3 +370,52 @@ def test_names_are_those_of_the_things_named():
 def test_an_unknown_name_is_refused(get):
     with pytest.raises(UniversalNERError, match="U020.*'v99'"):
         get("v99")
+
+
+AROUND = {
+    "a list": (PLAIN_V1, ["person"], ("", "")),
+    "one key": (ALL_IN_ONE_V1, ["person"], ('{"person": ', "}")),
+    "keys": (ALL_IN_ONE_V1, ['a "b"', "größe"], (r'{"a \"b\"": ', ', "größe": ', "}")),
+    "a key asked twice": (ALL_IN_ONE_V1, ["person", "person"], ('{"person": ', "}")),
+}
+
+
+@pytest.mark.parametrize(("template", "types", "expected"), AROUND.values(), ids=AROUND)
+def test_what_stands_around_the_lists_of_an_answer(template, types, expected):
+    assert template.literals(types) == expected
+
+
+@pytest.mark.parametrize("template", TEMPLATES.values(), ids=TEMPLATES)
+def test_a_whole_answer_is_what_stands_around_its_lists(template):
+    for group in template.groups([Query("a", ("b", 'Zoë "x"')), Query("ö", ())]):
+        before, *after = template.literals([query.type for query in group])
+        lists = [json.dumps(query.mentions, ensure_ascii=template.ascii) for query in group]
+        whole = before + "".join(part for pair in zip(lists, after, strict=True) for part in pair)
+        assert template.answer(group).strip() == whole
+
+
+SCORED = {
+    "none known": (PLAIN_V1, '["Ada", "Bob"]', (), [Answer(("Ada", "Bob"))]),
+    "each": (PLAIN_V1, '["Ada", "Bob"]', (0.5, 0.4), [Answer(("Ada", "Bob"), (0.5, 0.4))]),
+    "a mention twice": (PLAIN_V1, '["Ada", "Bob", "Ada"]', (0.5, 0.4, 0.3), [Answer(("Ada", "Bob"), (0.5, 0.4))]),
+    "no strings alone": (PLAIN_V1, '["Ada", 1]', (0.5,), [Answer(("Ada", "1"), (0.5, 0.5))]),
+    "more scores than mentions": (PLAIN_V1, '[["Ada", "Bob"]]', (0.5, 0.4), [Answer(('["Ada", "Bob"]',), (0.4,))]),
+    "no list": (PLAIN_V1, '"Ada"', (0.5,), [Answer((), complete=False)]),
+    "of two types": (
+        ALL_IN_ONE_V1,
+        '{"a": ["Ada"], "b": ["Bob", "Eve"]}',
+        (0.5, 0.4, 0.3),
+        [Answer(("Ada",), (0.5,)), Answer(("Bob", "Eve"), (0.4, 0.3))],
+    ),
+    "of a type that was not asked": (
+        ALL_IN_ONE_V1,
+        '{"c": ["Cy"], "b": ["Bob"], "a": []}',
+        (0.5, 0.4),
+        [Answer(), Answer(("Bob",), (0.4,))],
+    ),
+}
+
+
+@pytest.mark.parametrize(("template", "said", "scores", "expected"), SCORED.values(), ids=SCORED)
+def test_scores_are_read_with_the_mentions_they_are_of(template, said, scores, expected):
+    assert template.read(said, ["a", "b"][: len(expected)], scores) == expected
