@@ -39,6 +39,7 @@ def collect(
     threshold (float): lowest score of a span.
     RAISES (UniversalNERError): there is a threshold, but no scores.
     """
+    text = doc.text  # which is put together anew each time
     predictions = sorted(predictions, key=lambda prediction: prediction.type)
     have_scores = any(prediction.scores for prediction in predictions)
     spans: Scored = {}
@@ -52,9 +53,9 @@ def collect(
         for (start, end), score in zip(prediction.spans, _scores(prediction, have_scores), strict=True):
             span = doc.char_span(start, end, label=prediction.type, alignment_mode=alignment_mode)
             if span is None:
-                unused.append(_unused(prediction, doc.text[start:end], "not at token boundaries"))
+                unused.append(_unused(prediction, text[start:end], "not at token boundaries"))
             elif score is not None and score < threshold:
-                unused.append(_unused(prediction, doc.text[start:end], "below the threshold"))
+                unused.append(_unused(prediction, text[start:end], "below the threshold"))
             else:  # two mentions in one token are one span when it is expanded
                 spans[span] = score if score is None else max(score, spans.get(span) or 0.0)
     return spans, unused

@@ -1,5 +1,7 @@
 """What is written to docs: spans with scores, entities without overlaps, beside what was there."""
 
+import time
+
 import pytest
 from spacy.tokens import Doc, DocBin, Span
 
@@ -210,3 +212,12 @@ def test_the_places_of_a_mention_in_each_passage(occurrences, expected):
         occurrences=occurrences,
     )
     assert ents(nlp("Ada met Ada. Maybe. Ada?")) == expected
+
+
+def test_much_that_is_not_used_of_a_long_document_takes_seconds():
+    nlp = with_engine(Stub(lambda text, name: Answer(("Rome",))))
+    doc = Doc(nlp.vocab, words=["Rome/Bonn"] * 30_000)
+    start = time.perf_counter()
+    nlp.get_pipe("universal_ner")(doc)
+    assert len(doc.user_data["universal_ner"]) > 29_000
+    assert time.perf_counter() - start < 30
