@@ -1,14 +1,15 @@
 """Asking about texts of any length: in windows that overlap, whose answers are merged into one for each text."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import islice
 
 from .align import find_mentions
-from .chunking import chunk
+from .chunking import CHARS_PER_TOKEN, chunk
 from .records import Prediction
 from .registry import Answer, Engine
 
 WINDOWS_AT_ONCE = 1024
+BYTES_PER_CHAR = 4  # at most
 Span = tuple[int, int]
 
 
@@ -32,7 +33,7 @@ def ask(
     RETURNS (list): for each text, one prediction per type, with offsets in the text.
     RAISES (UniversalNERError): max_tokens is below 1, overlap is below 0.
     """
-    windows = [chunk(text, max_tokens, overlap=overlap) for text in texts]
+    windows = [list(cut_windows(text, max_tokens, overlap)) for text in texts]
     found: list[list[list[Prediction]]] = [[[] for _ in names] for names in types]
     asked = ((number, start, end) for number, spans in enumerate(windows) for start, end in spans)
     while some := list(islice(asked, WINDOWS_AT_ONCE)):
@@ -45,6 +46,21 @@ def ask(
         [merge(name, spans, parts) for name, parts in zip(names, of_text, strict=True)]
         for names, spans, of_text in zip(types, windows, found, strict=True)
     ]
+
+
+def cut_windows(text: str, max_tokens: int, overlap: int) -> Iterator[Span]:
+    """The windows of a text: pieces of so many words, and of so many bytes as these have in English, or fewer.
+
+    Tokenizers spell what they do not know in bytes, so that a window of any script fits where one of English does.
+    """
+    room = CHARS_PER_TOKEN * max_tokens
+    for start, end in chunk(text, max_tokens, overlap=overlap):
+        piece = text[start:end]
+        if len(piece.encode("utf8", "surrogatepass")) <= room:
+            yield start, end
+        else:
+            narrow = chunk(piece, max_tokens, max_chars=max(1, room // BYTES_PER_CHAR), overlap=overlap)
+            yield from ((start + first, start + last) for first, last in narrow)
 
 
 def place_answer(name: str, answer: Answer, passage: str, offset: int = 0, *, first: bool = False) -> Prediction:

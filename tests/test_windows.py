@@ -3,7 +3,7 @@ import pytest
 from spacy_universalner import windows
 from spacy_universalner.records import Prediction
 from spacy_universalner.registry import Answer
-from spacy_universalner.windows import ask, merge, place_answer
+from spacy_universalner.windows import ask, cut_windows, merge, place_answer
 
 
 class Names:
@@ -142,3 +142,21 @@ def test_many_windows_are_asked_some_at_a_time(monkeypatch):
     engine = Names("Ada", "Bob")
     assert ask(engine, [text, text], [["x"]] * 2, max_tokens=4, overlap=0) == expected
     assert [len(passages) for passages in engine.asked] == [7, 7, 7, 7, 7, 5]
+
+
+SCRIPTS = {
+    "Latin": "Ada met Bob in Rome. " * 400,
+    "Chinese": "爱达在罗马遇见了鲍勃" * 400,
+    "Thai": "กรุงเทพมหานคร" * 400,
+    "emoji": "🛰️👩‍🚀" * 800,
+    "mixed": "Ada met Bob in Rome. 爱达在罗马遇见了鲍勃🛰️ " * 200,
+    "one word": "x" * 9000,
+}
+
+
+@pytest.mark.parametrize("text", SCRIPTS.values(), ids=SCRIPTS)
+def test_a_window_of_any_script_has_room(text):
+    spans = list(cut_windows(text, 256, 32))
+    assert max(len(text[start:end].encode("utf8")) for start, end in spans) <= 6 * 256
+    covered = {i for start, end in spans for i in range(start, end)}
+    assert all(char.isspace() for i, char in enumerate(text) if i not in covered)
