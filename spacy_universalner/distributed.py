@@ -62,7 +62,7 @@ def stream(
         reason = f"it has no room for a worker of {cpus} CPUs and {gpus} GPUs"
         raise UniversalNERError(Errors.U204.format(address=ray, reason=reason))
     items = module.data.from_items([{"item": b""}]).map_batches(_Reader(read), batch_size=1, num_cpus=0)
-    pool = module.data.ActorPoolStrategy(min_size=1, max_size=most)
+    pool = module.data.ActorPoolStrategy(size=most)  # all at once: one that grows does so slowly
     results = items.map(_Worker, fn_constructor_args=(make,), compute=pool, num_cpus=cpus, num_gpus=gpus)
     yield from map(_unpack, results.iter_rows())
 

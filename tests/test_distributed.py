@@ -2,8 +2,10 @@
 
 import gzip
 import json
+import os
 import random
 import sys
+import time
 from functools import partial
 from pathlib import Path
 
@@ -15,7 +17,7 @@ from spacy_universalner.corpus.conversations import NegativeSampler, Survey, con
 from spacy_universalner.corpus.documents import list_sources, read_documents
 from spacy_universalner.corpus.filtering import FilterReport, filter_part
 from spacy_universalner.corpus.passages import draw, draw_file, finish, merge
-from spacy_universalner.distributed import spread
+from spacy_universalner.distributed import spread, stream
 from spacy_universalner.errors import Errors, UniversalNERError
 from spacy_universalner.prompts import TYPE_V1
 from spacy_universalner.records import Conversation, Reply, split_file, write_records
@@ -46,6 +48,25 @@ def double(number):
 
 def refuse(number):
     raise UniversalNERError(Errors.U008.format(name="number", got=number))
+
+
+class Meeting:
+    """Work that waits, for two minutes at most, until two workers have come to it."""
+
+    def __init__(self, folder):
+        self.folder = folder
+
+    def __call__(self, number):
+        (self.folder / str(os.getpid())).touch()
+        end = time.monotonic() + 120
+        while len(list(self.folder.iterdir())) < 2 and time.monotonic() < end:
+            time.sleep(0.05)
+        return number, os.getpid()
+
+
+def read_badly():
+    yield 1
+    raise UniversalNERError(Errors.U008.format(name="number", got=2))
 
 
 def make_documents(folder):
@@ -109,6 +130,34 @@ def test_results_come_in_order_from_a_cluster():
 
 
 @pytest.mark.slow
+def test_a_stream_is_shared_by_the_workers_of_a_cluster(tmp_path):
+    done = list(stream(partial(Meeting, tmp_path), partial(range, 60), "local"))
+    assert sorted(number for number, _ in done) == list(range(60))
+    assert len({process for _, process in done} - {os.getpid()}) == 2
+
+
+# What makes the work, what reads the items, and what is said.
+FAULTS = {
+    "in the work": (partial(partial, refuse), partial(range, 3), "U008.*got"),
+    "in making it": (partial(refuse, 7), partial(range, 3), "U008.*got 7"),
+    "in reading": (partial(partial, double), read_badly, "U008.*got 2"),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("make", "read", "message"), FAULTS.values(), ids=FAULTS)
+def test_an_error_of_a_stream_arrives_as_it_was_raised(make, read, message):
+    with pytest.raises(UniversalNERError, match=message):
+        list(stream(make, read, "local"))
+
+
+@pytest.mark.slow
+def test_a_worker_no_machine_has_room_for(tmp_path):
+    with pytest.raises(UniversalNERError, match="U204.*1 CPUs and 100 GPUs"):
+        list(stream(partial(Meeting, tmp_path), partial(range, 3), "local", gpus=100))
+
+
+@pytest.mark.slow
 def test_there_is_no_cluster_at_the_address():
     with pytest.raises(UniversalNERError, match=r"U141.*127\.0\.0\.1:9"):
         list(spread(double, [1], "127.0.0.1:9"))
@@ -119,6 +168,12 @@ def test_without_a_cluster_work_is_done_here_when_it_is_asked_for():
     results = spread(done.append, [1, 2])
     assert done == []
     assert (next(results), done) == (None, [1])
+
+
+def test_without_a_cluster_a_stream_is_read_as_it_is_worked_on():
+    read = []
+    results = stream(partial(partial, double), lambda: (read.append(number) or number for number in range(3)))
+    assert (next(results), read) == (0, [0])
 
 
 def test_without_ray_an_address_is_an_error(monkeypatch):
