@@ -11,9 +11,7 @@ from .registry import Answer
 from .scoring import STRING, Said, score_begun, score_mentions
 
 LIKELY = 64
-MIN_SCORE = 0.05  # the best of the default student on its held-out passages (README, "How it is asked")
-
-
+MIN_SCORE = 0.05  # the best of the default student on its held-out passages (README, "What it may say")
 MARKS = '"]}'
 BYTES = {f"<0x{ord(mark):02X}>": mark for mark in MARKS}  # as tokenizers of bytes and pieces spell them
 
