@@ -23,6 +23,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "plain": PLAIN,
     "constrain only": {"min_score": 0.0},
     "min_score only": {"constrain": False},
+    "batch_tokens 4096": {"batch_tokens": 4096},
     "bfloat16": {"dtype": "bfloat16"},
     "int8": {"dtype": "int8"},
 }
