@@ -1,5 +1,6 @@
 """One process or many: what torchrun or accelerate started, how they share a step and the weights (FSDP2)."""
 
+import atexit
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -39,6 +40,7 @@ class Processes:
             if not dist.is_initialized():
                 # gloo for what is on the CPU, NCCL for CUDA; others wait while the first one writes a large student
                 dist.init_process_group(timeout=timedelta(hours=2))
+                atexit.register(_leave)  # threads of gloo that still run at the end abort the process now and then
             self.mesh = init_device_mesh(self.device.type, (self.count,))
 
     @property
@@ -109,6 +111,11 @@ class Processes:
         if self.count == 1:
             return module.state_dict()
         return get_model_state_dict(module, options=StateDictOptions(full_state_dict=True, cpu_offload=True))
+
+
+def _leave() -> None:
+    if dist.is_initialized():
+        dist.destroy_process_group()
 
 
 def local(tensor: torch.Tensor) -> torch.Tensor:
