@@ -1,11 +1,12 @@
 """Seconds and peak memory of `universal_ner` on one long document, at a quarter, half and all of its length.
 
-    python benchmarks/documents.py
+    python benchmarks/documents.py --data BENCHMARK
 
 Twice: around the student of `training/student` (`weasel run train`), and, longer, around an engine without a model,
 which shows what windows and merging cost. Each length is a process of its own; seconds are those of the component, with
 the model loaded and the document tokenised before. The document is the passages of the corpus, over and over. Seconds
-should grow as the length, and the peak hardly. The last line is JSON.
+should grow as the length, and the peak hardly. Where a benchmark folder is named, also what the overlap of two windows
+is worth: F1 on sentences of a set that were joined to documents. The last line is JSON.
 """
 
 import json
@@ -24,11 +25,16 @@ import typer
 
 from spacy_universalner.component import UniversalNER
 from spacy_universalner.engines import make_transformers_engine
+from spacy_universalner.evaluation.metrics import score
+from spacy_universalner.gold.datasets import DATASETS
+from spacy_universalner.gold.readers import Example, load
 from spacy_universalner.records import Passage, read_records
 from spacy_universalner.registry import Answer, Engine
 
 ROOT = Path(__file__).parents[1]
 LABELS = ["person", "organization", "location"]
+OVERLAPS = (0, 16, 32, 64)
+JOINED = 30
 
 
 class Capitals:
@@ -78,18 +84,48 @@ def measure(characters: int, student: str) -> dict[str, Any]:
     }
 
 
+def join(examples: Sequence[Example]) -> Example:
+    """One document of consecutive sentences."""
+    spans, starts = [], [0]
+    for example in examples:
+        spans += [(starts[-1] + start, starts[-1] + end, type_) for start, end, type_ in example.spans]
+        starts.append(starts[-1] + len(example.text) + 1)
+    return Example(examples[0].id, " ".join(e.text for e in examples), examples[0].types, frozenset(spans))
+
+
+def measure_overlap(overlap: int, student: str, data: str, name: str, sentences: int) -> dict[str, Any]:
+    """F1 on the first sentences of a set, joined, with windows that share so many tokens."""
+    examples = load(DATASETS[name], Path(data))[:sentences]
+    documents = [join(examples[i : i + JOINED]) for i in range(0, len(examples), JOINED)]
+    nlp = spacy.blank("en")
+    pipe = UniversalNER(engine=make_transformers_engine(student, device="cpu"), overlap_tokens=overlap)
+    start = time.perf_counter()
+    said = pipe.predict([nlp.make_doc(document.text) for document in documents], [list(d.types) for d in documents])
+    seconds = round(time.perf_counter() - start, 1)
+    scores = score(documents, said)
+    f1 = {name: scores[name] for name in ("span_f1", "string_f1")}
+    return {"set": name, "documents": len(documents), "overlap": overlap, **f1, "seconds": seconds}
+
+
 def main(
     student: Annotated[Path, typer.Option(help="The student")] = Path("training/student"),
     characters: Annotated[int, typer.Option(help="Length of the longest document of the student; 0 for none")] = 40_000,
     alone: Annotated[int, typer.Option(help="Length of the longest document without a model")] = 1_000_000,
+    data: Annotated[str, typer.Option(help="Folder of the benchmark data; without it no overlap is measured")] = "",
+    sets: Annotated[str, typer.Option(help="The sets whose sentences are joined")] = "bc5cdr,ai",
+    sentences: Annotated[int, typer.Option(help="Sentences of each set")] = 300,
 ) -> None:
-    """Measure three lengths with the student, and three without."""
-    rows: dict[str, list[dict[str, Any]]] = {"student": [], "no_model": []}
+    """Measure three lengths with the student, three without, and overlaps."""
+    rows: dict[str, list[dict[str, Any]]] = {"student": [], "no_model": [], "overlap": []}
     for name, length, folder in (("student", characters, str(student)), ("no_model", alone, "")):
         for size in (length // 4, length // 2, length) if length else ():
             with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
                 rows[name].append(row := pool.submit(measure, size, folder).result())
             typer.echo(f"{name:9} {size:9,} characters  {row['seconds']:8} s  {row['peak_rss_mb']} MB")
+    for name in sets.split(",") if data else ():
+        for overlap in OVERLAPS:
+            rows["overlap"].append(row := measure_overlap(overlap, str(student), data, name, sentences))
+            typer.echo(f"{name}: {overlap} tokens shared: span F1 {row['span_f1']}, {row['seconds']} s")
     typer.echo(json.dumps(rows))
 
 
