@@ -374,3 +374,22 @@ class Errors(metaclass=_Coded):
         "as predicted spans). Write them again: weasel run evaluate ."
     )
     U207 = "The score {score!r} of a span of {type!r} in {id!r} is no probability. Expected a number from 0 to 1."
+    U230 = (
+        "The row of predictions for {id!r} lacks {missing}, expected {expected}. Rows written by earlier versions "
+        "cannot be scored again: write them anew (weasel run evaluate .)."
+    )
+    U231 = (
+        "The row of predictions for {id!r} has {got} under {field!r}. Expected [start, end, type] inside the text, "
+        "with a type that was asked about, and mentions of such types. Write the row again."
+    )
+    U232 = "Unknown metric {metric!r}, expected one of: {known}."
+    U233 = (
+        "The sentence {id!r} cannot be compared: {reason}. Compare predictions of the same sentences, types and gold, "
+        "each there once."
+    )
+    U234 = (
+        "There is nothing to compare: of {first} and {second} sentences none is in both. Compare predictions about the "
+        "same set, sampled with the same seed."
+    )
+    U235 = "{answers} answers for {golds} questions. Expected one answer for each."
+    U236 = "{path} has predictions about several sets ({sets}), expected those about one. Score it set by set."

@@ -59,7 +59,7 @@ class Calibration:
 def gather(rows: Iterable[Mapping[str, Any]]) -> Scored:
     """Compare predicted spans with the gold.
 
-    rows (Iterable): of `evaluate.prediction_rows`, or of the file they are in.
+    rows (Iterable): of `rows.prediction_rows`, or of the file they are in.
     RAISES (UniversalNERError): a row without scores beside its spans.
     """
     scores: list[float] = []

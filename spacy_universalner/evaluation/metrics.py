@@ -1,45 +1,46 @@
-"""Scores: strict spans, and the strings of the paper's released scorer (universalner.md, section 5)."""
+"""Scores of prediction rows: strict spans, partial matches, and the strings of the paper's released scorer."""
 
 import re
 import string
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
-from ..errors import Errors, UniversalNERError
+from ..align import find_mentions
 from ..gold.readers import Example
 from ..records import Conversation, Prediction
 from ..registry import Answer
+from .rows import Question, Row, check_answers, group_questions, prediction_rows
 
 ARTICLES = re.compile(r"\b(?:an?|the)\b")
 PUNCTUATION = str.maketrans("", "", string.punctuation)
+# Each rate as part and whole; of numbers or of arrays of them.
+RATES: dict[str, Callable[[Any, Any, Any], tuple[Any, Any]]] = {
+    "precision": lambda correct, predicted, gold: (correct, predicted),
+    "recall": lambda correct, predicted, gold: (correct, gold),
+    "f1": lambda correct, predicted, gold: (2 * correct, predicted + gold),
+}
+S = TypeVar("S", bound=tuple)
 
 
 @dataclass
 class Tally:
     """Counts of things predicted, of things in the gold, and of those that are in both."""
 
-    correct: int = 0
+    correct: float = 0
     predicted: int = 0
     gold: int = 0
 
-    def add(self, predicted: set, gold: set) -> None:
-        self.correct += len(predicted & gold)
-        self.predicted += len(predicted)
-        self.gold += len(gold)
+    def add(self, other: "Tally") -> None:
+        self.correct += other.correct
+        self.predicted += other.predicted
+        self.gold += other.gold
 
-    @property
-    def precision(self) -> float:
-        return _percent(self.correct, self.predicted)
-
-    @property
-    def recall(self) -> float:
-        return _percent(self.correct, self.gold)
-
-    @property
-    def f1(self) -> float:
-        return _percent(2 * self.correct, self.predicted + self.gold)
+    def rate(self, name: str) -> float:
+        """RETURNS (float): precision, recall or f1, 0-100; 0 of nothing."""
+        part, whole = RATES[name](self.correct, self.predicted, self.gold)
+        return round(100 * part / whole, 2) if whole else 0.0
 
 
 def normalise(mention: str) -> str:
@@ -47,45 +48,97 @@ def normalise(mention: str) -> str:
     return " ".join(ARTICLES.sub(" ", mention.lower().translate(PUNCTUATION)).split())
 
 
-def score(examples: Sequence[Example], predictions: Sequence[Sequence[Prediction]]) -> dict[str, Any]:
-    """Score predictions against gold, micro-averaged over all (sentence, type) questions.
+def count_spans(question: Question) -> Tally:
+    """A span is right if start, end and type are."""
+    return _match(question.predicted, question.gold)
 
-    Spans are right if start, end and type are. Strings are compared as sets per question, as `normalise` makes them: a
-    mention counts once however often it stands in its sentence, and where it stands does not matter.
+
+def count_strings(question: Question) -> Tally:
+    """Sets of strings, as `normalise` makes them: a mention counts once, wherever and however often it stands."""
+    gold = {normalise(question.text[start:end]) for start, end in question.gold}
+    return _match({normalise(mention) for mention in question.mentions}, gold)
+
+
+def count_partial(question: Question) -> Tally:
+    """Spans of which some are half right: see `score_rows`."""
+    exact = question.predicted & question.gold
+    pairs = pair_overlapping(question.gold - exact, question.predicted - exact)
+    return Tally(len(exact) + len(pairs) / 2, len(question.predicted), len(question.gold))
+
+
+METRICS: dict[str, Callable[[Question], Tally]] = {
+    "span": count_spans,
+    "string": count_strings,
+    "partial": count_partial,
+}
+F1S = tuple(f"{name}_f1" for name in METRICS)
+
+
+def pair_overlapping(gold: Iterable[S], predicted: Iterable[S]) -> list[tuple[S, S]]:
+    """Pair gold and predicted spans that have a character in common, each in one pair at most.
+
+    There are as many pairs as there can be, whatever the order: the span that ends first can only have partners that
+    reach over its end, and the one of them that ends first is the one that others can best do without.
+
+    gold, predicted (Iterable): (start, end) or (start, end, type), each once.
+    RETURNS (list): (gold, predicted) pairs.
+    """
+    sides = ((False, gold), (True, predicted))
+    waiting = sorted((span[1], *span, side) for side, spans in sides for span in spans)
+    pairs = []
+    while waiting:
+        end, *first, side = waiting.pop(0)
+        found = next((other for other in waiting if other[-1] != side and other[1] < end), None)
+        if found:
+            waiting.remove(found)
+            both = (tuple(first), found[1:-1])
+            pairs.append(both[::-1] if side else both)
+    return pairs
+
+
+def score_rows(rows: Iterable[Row]) -> dict[str, Any]:
+    """Score prediction rows, micro-averaged over all (sentence, type) questions.
+
+    span: start, end and type must be right. string: sets of normalised strings per question, as the paper's released
+    scorer compares them. partial: a span that is right counts 1; of the others, a predicted span that shares a word
+    with a gold one of the same question counts one half, both in precision and in recall. Each span is in one such
+    pair at most, right ones are in none, and there are as many pairs as there can be: which gold span a predicted one
+    is paired with then changes nothing. Words are shared where the offsets are, so that one of the same letters
+    elsewhere in the sentence is none. (The paper counts one half for "word overlap with a gold mention", and its
+    code for that was never released: it may have compared the words of strings.)
+
+    rows (Iterable): of `prediction_rows`, or of the file they are in.
+    RETURNS (dict): precision, recall and F1 of each (0-100), sentences, questions, how many different mentions stand
+        nowhere in their texts ("lost"), how many answers were cut off or no list ("incomplete"), and of each type
+        its F1 scores, gold spans ("support") and predicted ones.
+    RAISES (UniversalNERError): a row that cannot be scored.
+    """
+    tallies: dict[str, dict[str, Tally]] = {name: defaultdict(Tally) for name in METRICS}
+    counts = dict.fromkeys(("sentences", "questions", "lost", "incomplete"), 0)
+    types: dict[str, None] = {}
+    for row in rows:
+        questions = group_questions(row)
+        types.update(dict.fromkeys(row["types"]))
+        counts["sentences"] += 1
+        counts["questions"] += len(row["types"])
+        counts["lost"] += sum(map(_count_lost, questions.values()))
+        counts["incomplete"] += len(row.get("incomplete", ()))
+        for type_, question in questions.items():
+            for name, count in METRICS.items():
+                tallies[name][type_].add(count(question))
+    rates = {f"{name}_{rate}": _sum(tallies[name].values()).rate(rate) for name in METRICS for rate in RATES}
+    return {**rates, **counts, "per_type": {type_: _describe(type_, tallies) for type_ in types}}
+
+
+def score(examples: Sequence[Example], predictions: Sequence[Sequence[Prediction]]) -> dict[str, Any]:
+    """Score predictions against gold, as `score_rows` does.
 
     examples (Sequence): the gold.
     predictions (Sequence): for each example one prediction per type, in the order of its types.
-    RETURNS (dict): precision, recall and F1 of both (0-100), how much was asked, and the scores of each type.
     RAISES (UniversalNERError): the predictions do not answer these examples.
     """
-    spans: dict[str, Tally] = defaultdict(Tally)
-    strings: dict[str, Tally] = defaultdict(Tally)
-    questions = lost = 0
-    for example, answer in _pair(examples, predictions):
-        gold = {(start, end) for start, end, type_ in example.spans if type_ == answer.type}
-        spans[answer.type].add(set(answer.spans), gold)
-        strings[answer.type].add(
-            {normalise(mention) for mention in answer.mentions},
-            {normalise(example.text[start:end]) for start, end in gold},
-        )
-        questions += 1
-        lost += len(answer.lost)
-    return {
-        **_rates("span", _sum(spans.values())),
-        **_rates("string", _sum(strings.values())),
-        "sentences": len(examples),
-        "questions": questions,
-        "lost": lost,
-        "per_type": {
-            type_: {
-                "span_f1": tally.f1,
-                "string_f1": strings[type_].f1,
-                "support": tally.gold,
-                "predicted": tally.predicted,
-            }
-            for type_, tally in spans.items()
-        },
-    }
+    check_answers(examples, predictions)
+    return score_rows(prediction_rows(examples, predictions))
 
 
 def score_answers(conversations: Sequence[Conversation], answers: Sequence[Sequence[Answer]]) -> float:
@@ -93,8 +146,8 @@ def score_answers(conversations: Sequence[Conversation], answers: Sequence[Seque
     total = Tally()
     for conversation, said in zip(conversations, answers, strict=True):
         for query, answer in zip(conversation.queries, said, strict=True):
-            total.add({normalise(m) for m in answer.mentions}, {normalise(m) for m in query.mentions})
-    return total.f1
+            total.add(_match({normalise(m) for m in answer.mentions}, {normalise(m) for m in query.mentions}))
+    return total.rate("f1")
 
 
 def mean(sets: Mapping[str, Mapping[str, Any]]) -> dict[str, Any] | None:
@@ -103,36 +156,51 @@ def mean(sets: Mapping[str, Mapping[str, Any]]) -> dict[str, Any] | None:
         return None
     scores = sets.values()
     return {
-        **{key: round(sum(s[key] for s in scores) / len(scores), 2) for key in ("span_f1", "string_f1")},
+        **average(scores, ("span_f1", "string_f1")),
         **{key: sum(s[key] for s in scores) for key in ("sentences", "questions")},
     }
 
 
-def _pair(
-    examples: Sequence[Example], predictions: Sequence[Sequence[Prediction]]
-) -> Iterator[tuple[Example, Prediction]]:
-    if len(examples) != len(predictions):
-        raise UniversalNERError(Errors.U083.format(examples=len(examples), predictions=len(predictions)))
-    for example, answers in zip(examples, predictions, strict=True):
-        got = [answer.type for answer in answers]
-        if got != list(example.types):
-            raise UniversalNERError(Errors.U084.format(id=example.id, expected=list(example.types), got=got))
-        for answer in answers:
-            yield example, answer
+def mean_by(
+    results: Iterable[Mapping[str, Any]], key: str, names: Sequence[str] = F1S
+) -> dict[Any, dict[str, float | int]]:
+    """The plain means of scores over the sets of each group, each set counting once however large it is.
+
+    results (Iterable): the scores of sets, one mapping each, with what they are grouped by.
+    key (str): what that is, such as "domain" or "system".
+    names (Sequence): the scores.
+    RETURNS (dict): by group, in the order they are met, the means and the number of "sets" they are over.
+    """
+    groups: dict[Any, list[Mapping[str, Any]]] = defaultdict(list)
+    for result in results:
+        groups[result[key]].append(result)
+    return {group: {"sets": len(found), **average(found, names)} for group, found in groups.items()}
+
+
+def average(results: Iterable[Mapping[str, Any]], names: Sequence[str] = F1S) -> dict[str, float]:
+    """The plain means of scores over sets, at least one."""
+    results = list(results)
+    return {name: round(sum(result[name] for result in results) / len(results), 2) for name in names}
+
+
+def _match(predicted: set, gold: set) -> Tally:
+    return Tally(len(predicted & gold), len(predicted), len(gold))
+
+
+def _count_lost(question: Question) -> int:
+    placed = {question.text[start:end] for start, end in question.predicted}
+    others = {mention for mention in question.mentions if mention.strip() not in placed}
+    return sum(not find_mentions(question.text, mention) for mention in others)
+
+
+def _describe(type_: str, tallies: Mapping[str, Mapping[str, Tally]]) -> dict[str, float | int]:
+    spans = tallies["span"].get(type_, Tally())
+    rates = {f"{name}_f1": found.get(type_, Tally()).rate("f1") for name, found in tallies.items()}
+    return {**rates, "support": spans.gold, "predicted": spans.predicted}
 
 
 def _sum(tallies: Iterable[Tally]) -> Tally:
     total = Tally()
     for tally in tallies:
-        total.correct += tally.correct
-        total.predicted += tally.predicted
-        total.gold += tally.gold
+        total.add(tally)
     return total
-
-
-def _rates(name: str, tally: Tally) -> dict[str, float]:
-    return {f"{name}_{rate}": getattr(tally, rate) for rate in ("precision", "recall", "f1")}
-
-
-def _percent(part: int, whole: int) -> float:
-    return round(100 * part / whole, 2) if whole else 0.0

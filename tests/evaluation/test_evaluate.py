@@ -51,9 +51,12 @@ def test_batches(batch_size, sizes):
     assert list(prediction_rows(EXAMPLES, predictions))[0] == {
         "id": "0",
         "text": "Ada 0",
+        "types": ["person", "city"],
         "gold": [[0, 3, "person"]],
         "predicted": [[0, 3, "person"]],
         "scores": [None],
+        "mentions": {"person": ["Ada"]},
+        "incomplete": [],
     }
 
 
@@ -94,6 +97,18 @@ def test_a_row_has_scores_beside_its_spans(said, spans, scores):
     (row,) = prediction_rows(EXAMPLES[:1], [answers])
     assert [span[:2] for span in row["predicted"]] == spans
     assert row["scores"] == scores
+
+
+def test_a_row_has_what_was_answered_and_what_was_cut_off():
+    answers = [Prediction("person", ("Eve", "Ada"), ((0, 3),), ("Eve",)), Prediction("city", complete=False)]
+    (row,) = prediction_rows(EXAMPLES[:1], [answers])
+    assert (row["mentions"], row["incomplete"]) == ({"person": ["Eve", "Ada"]}, ["city"])
+
+
+def test_a_row_has_gold_of_the_types_that_were_asked_only():
+    example = Example("e", "Ada in Rome", ("city",), frozenset({(0, 3, "person"), (7, 11, "city")}))
+    (row,) = prediction_rows([example], [[Prediction("city")]])
+    assert (row["types"], row["gold"]) == (["city"], [[7, 11, "city"]])
 
 
 @pytest.mark.parametrize(
