@@ -1,7 +1,5 @@
 """Scores: strict spans, and the strings of the paper's released scorer (universalner.md, section 5)."""
 
-import re
-import string
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -9,11 +7,9 @@ from typing import Any
 
 from ..errors import Errors, UniversalNERError
 from ..gold.readers import Example
+from ..gold.strings import normalise
 from ..records import Conversation, Prediction
 from ..registry import Answer
-
-ARTICLES = re.compile(r"\b(?:an?|the)\b")
-PUNCTUATION = str.maketrans("", "", string.punctuation)
 
 
 @dataclass
@@ -40,11 +36,6 @@ class Tally:
     @property
     def f1(self) -> float:
         return _percent(2 * self.correct, self.predicted + self.gold)
-
-
-def normalise(mention: str) -> str:
-    """A mention as the released scorer compares it: lower case, no ASCII punctuation, no articles, single spaces."""
-    return " ".join(ARTICLES.sub(" ", mention.lower().translate(PUNCTUATION)).split())
 
 
 def score(examples: Sequence[Example], predictions: Sequence[Sequence[Prediction]]) -> dict[str, Any]:
