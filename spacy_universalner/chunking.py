@@ -5,6 +5,7 @@ import unicodedata
 from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator
+from itertools import pairwise
 
 from .errors import Errors, UniversalNERError
 
@@ -41,6 +42,20 @@ def chunk(text: str, max_tokens: int, *, max_chars: int = 0, overlap: int = 0) -
         last = tokens.cut(first, last)
         spans.append((tokens.starts[first], tokens.ends[last - 1]))
     return spans
+
+
+def split_sentences(text: str) -> list[tuple[int, int]]:
+    """Cut a text behind every sentence end.
+
+    RETURNS (list): (start, end) character offsets of what is visible, with no white space at either end of a piece.
+    """
+    edges = [0, *(match.end() for match in SENTENCE_END.finditer(text)), len(text)]
+    pieces = ((start, text[start:end]) for start, end in pairwise(edges))
+    return [
+        (start + len(piece) - len(piece.lstrip()), start + len(piece.rstrip()))
+        for start, piece in pieces
+        if piece.strip()
+    ]
 
 
 class _Tokens:

@@ -252,8 +252,8 @@ class Errors(metaclass=_Coded):
     )
     U081 = "{path}, line {line}: expected {expected} columns of a {format} file, got {got!r}."
     U082 = (
-        "{path}, line {line}: tag {tag!r} is not known in data set {name!r}, expected O, or B- or I- with one of: "
-        "{known}. Map it to natural words in the set's labels, or to None to leave it out."
+        "{where}: tag {tag!r} is not known in data set {name!r}, expected one of: {known}. Map it to natural words in "
+        "the set's labels, or to None to leave it out."
     )
     U083 = "Got predictions for {predictions} texts and {examples} examples. Pass one list of predictions per example."
     U084 = "Example {id!r}: expected one prediction for each of the types {expected}, in order, got {got}."
@@ -393,3 +393,18 @@ class Errors(metaclass=_Coded):
     )
     U235 = "{answers} answers for {golds} questions. Expected one answer for each."
     U236 = "{path} has predictions about several sets ({sets}), expected those about one. Score it set by set."
+    # published data sets
+    U220 = "{where}: expected {expected}, got {got}. Fetch the file again, or see to the format's options of this set."
+    U221 = (
+        "{where}: tag {tag!r} spells no entity, expected O, or one of B I E S L U M, a hyphen and a type. If the tags "
+        'of this set have no prefixes, read them with the option scheme = "io".'
+    )
+    U222 = (
+        "{where}: entity {tag!r} from {start} to {end} does not fit its text: {reason}. Fetch the annotations and "
+        "their texts again: they must be of one version."
+    )
+    U223 = "{path}: what belongs to it was not found, looked for {looked}. Lay the data set out as it is published."
+    U224 = "Data set {name!r} has no {split} split, expected one of: {known}."
+    U225 = "Data set {name!r} cannot be read as {format!r}: {reason}. Known formats: {known}."
+    U226 = "{where}: damaged XML ({reason}). Repair this line, or fetch the file again."
+    U227 = "{where}: {tags} tags for {tokens} tokens, expected one for each. Fetch the file again."

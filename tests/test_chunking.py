@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spacy_universalner.chunking import chunk
+from spacy_universalner.chunking import chunk, split_sentences
 from spacy_universalner.errors import UniversalNERError
 
 CUT = {
@@ -172,3 +172,17 @@ def test_pieces_are_found_in_bounded_memory():
 def test_a_limit_of_nothing_is_an_error():
     with pytest.raises(UniversalNERError, match="U008"):
         chunk("a", 0)
+
+
+SENTENCES = {
+    "one": ("Ada left", ["Ada left"]),
+    "several": ('Ada left.  She said: "No!" Why?', ["Ada left.", 'She said: "No!"', "Why?"]),
+    "lines": (" Ada\n\n left \n", ["Ada", "left"]),
+    "numbers": ("It is 3.5 cm.", ["It is 3.5 cm."]),
+    "nothing": (" \n ", []),
+}
+
+
+@pytest.mark.parametrize(("text", "expected"), SENTENCES.values(), ids=SENTENCES)
+def test_sentences(text, expected):
+    assert [text[start:end] for start, end in split_sentences(text)] == expected

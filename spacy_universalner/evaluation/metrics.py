@@ -1,7 +1,5 @@
 """Scores of prediction rows: strict spans, partial matches, and the strings of the paper's released scorer."""
 
-import re
-import string
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -9,12 +7,11 @@ from typing import Any, TypeVar
 
 from ..align import find_mentions
 from ..gold.readers import Example
+from ..gold.strings import normalise
 from ..records import Conversation, Prediction
 from ..registry import Answer
 from .rows import Question, Row, check_answers, group_questions, prediction_rows
 
-ARTICLES = re.compile(r"\b(?:an?|the)\b")
-PUNCTUATION = str.maketrans("", "", string.punctuation)
 # Each rate as part and whole; of numbers or of arrays of them.
 RATES: dict[str, Callable[[Any, Any, Any], tuple[Any, Any]]] = {
     "precision": lambda correct, predicted, gold: (correct, predicted),
@@ -41,11 +38,6 @@ class Tally:
         """RETURNS (float): precision, recall or f1, 0-100; 0 of nothing."""
         part, whole = RATES[name](self.correct, self.predicted, self.gold)
         return round(100 * part / whole, 2) if whole else 0.0
-
-
-def normalise(mention: str) -> str:
-    """A mention as the released scorer compares it: lower case, no ASCII punctuation, no articles, single spaces."""
-    return " ".join(ARTICLES.sub(" ", mention.lower().translate(PUNCTUATION)).split())
 
 
 def count_spans(question: Question) -> Tally:

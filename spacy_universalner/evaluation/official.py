@@ -9,7 +9,7 @@ import re
 from collections.abc import Sequence
 
 from ..errors import Errors, UniversalNERError
-from .metrics import normalise
+from ..gold.strings import normalise
 
 LIST = re.compile(r"\[.*?\]")
 TURN = "ASSISTANT:"

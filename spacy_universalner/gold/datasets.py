@@ -1,34 +1,16 @@
 """The benchmark's data sets as data: where their splits stand, how their columns lie, what their tags mean."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 from ..errors import Errors, UniversalNERError
 
-
-@dataclass(frozen=True)
-class Columns:
-    """A file with a token and its BIO or IOB tag on a line, and a blank line after each sentence.
-
-    name (str): what to call the format in messages.
-    token (int): the token's column, counted from 0.
-    tag (int): the tag's column.
-    count (int): how many columns a line has.
-    separator (str): what stands between two columns; None for any white space.
-    """
-
-    name: str
-    token: int
-    tag: int
-    count: int = 2
-    separator: str | None = "\t"
-
-
-TOKEN_TAG = Columns("token<TAB>tag", token=0, tag=1)
-TAG_TOKEN = Columns("tag<TAB>token", token=1, tag=0)
-SPACED = Columns("token tag", token=0, tag=1, separator=" ")
-CONLL = Columns("token<TAB>part of speech<TAB>chunk<TAB>tag", token=0, tag=3, count=4)
-SPACED_CONLL = Columns("token part-of-speech chunk tag", token=0, tag=3, count=4, separator=" ")
+TOKEN_TAG = {"token": 0, "tag": 1, "count": 2, "separator": "\t"}
+TAG_TOKEN = {"token": 1, "tag": 0, "count": 2, "separator": "\t"}
+SPACED = {"token": 0, "tag": 1, "count": 2, "separator": " "}
+CONLL = {"token": 0, "tag": 3, "count": 4, "separator": "\t"}
+SPACED_CONLL = {"token": 0, "tag": 3, "count": 4, "separator": " "}
 
 
 @dataclass(frozen=True)
@@ -36,21 +18,27 @@ class DataSet:
     """Sentences with gold entities, to be measured on or to be learnt from.
 
     name (str): short name, unique in the registry.
-    file (str): its test split, relative to the benchmark folder.
-    format (Columns): how its files are laid out.
+    format (str): the name of a reader (see `formats.READERS`).
+    options (Mapping): the reader's options.
+    files (Mapping): the files of each split (train, dev, test), relative to the benchmark folder.
     labels (Mapping): the natural words asked for each tag; None for a tag that is left out.
     zero_shot (bool): one of the seven sets of the paper's zero-shot table (universalner.md, section 6).
-    train (tuple): the files of its train split; none for a set that is never trained on.
-    license (str): the licence of its train split, as its publishers state it.
+    license (str): the licence, as its publishers state it.
+    sentences (Mapping): the paper's count of sentences in each split.
+    split_sentences (bool): its texts are documents, to be cut into sentences.
+    note (str): known differences.
     """
 
     name: str
-    file: str
-    format: Columns
+    format: str
+    options: Mapping[str, Any]
+    files: Mapping[str, tuple[str, ...]]
     labels: Mapping[str, str | None]
     zero_shot: bool = False
-    train: tuple[str, ...] = ()
     license: str = ""
+    sentences: Mapping[str, int] = field(default_factory=dict)
+    split_sentences: bool = False
+    note: str = ""
 
     @property
     def types(self) -> tuple[str, ...]:
@@ -173,72 +161,91 @@ PLACES = {"POINT": "point", "AREA": "area", "ROAD": "road", "RIVER": "river"}
 ATTRIBUTION = "the corpus's own, redistributed with attribution"
 UNSTATED = "none stated"
 
+RECIPES = {
+    "FOOD": "food",
+    "QUANTITY": "quantity",
+    "UNIT": "unit",
+    "PROCESS": "process",
+    "PHYSICAL_QUALITY": "physical quality",
+    "COLOR": "color",
+    "TASTE": "taste",
+    "PURPOSE": "purpose",
+    "PART": "part",
+}
+SPLITS = ("train", "dev", "test")
+FOOD = {
+    "text": "ingredients",
+    "spans": "ingredients_entities",
+    "label": "type",
+    "surface": "entity",
+}
+
+
+def _columns(
+    name: str, options: Mapping[str, Any], files: Sequence[str], labels: Mapping[str, str | None], **more: Any
+) -> DataSet:
+    """A set of column files: train, dev and test, "" for a split that is not there."""
+    splits = {split: tuple(file.split()) for split, file in zip(SPLITS, files, strict=True) if file}
+    return DataSet(name, "columns", options, splits, labels, **more)
+
+
+def _paper(train: int, dev: int, test: int) -> dict[str, int]:
+    return {"train": train, "dev": dev, "test": test}
+
+
+def _crossner(name: str, labels: Mapping[str, str | None], *sentences: int) -> DataSet:
+    files = [f"crossner/{name}/{split}.txt" for split in SPLITS]
+    return _columns(name, TOKEN_TAG, files, labels, zero_shot=True, sentences=_paper(*sentences))
+
+
+def _biomed(name: str, labels: Mapping[str, str | None], *sentences: int) -> DataSet:
+    files = [f"{name}/{split}.tsv" for split in ("train", "devel", "test")]
+    return _columns(name, TOKEN_TAG, files, labels, license=ATTRIBUTION, sentences=_paper(*sentences))
+
+
+MOVIES = ("mit-movie/train.txt", "", "mit-movie/test.txt")
+RESTAURANTS = ("mit-restaurant/train.txt", "", "mit-restaurant/test.txt")
+BTC = ("btc/a.conll btc/b.conll btc/e.conll btc/g.conll", "btc/h.conll", "btc/f.conll")
+HARVEY = ("harveyner/tweets.train.bio", "harveyner/tweets.dev.bio", "harveyner/tweets.test.bio")
 DATASETS: dict[str, DataSet] = {
     dataset.name: dataset
     for dataset in (
-        DataSet("movie", "mit-movie/test.txt", TAG_TOKEN, MOVIE, zero_shot=True),
-        DataSet("restaurant", "mit-restaurant/test.txt", TAG_TOKEN, RESTAURANT, zero_shot=True),
-        DataSet("ai", "crossner/ai/test.txt", TOKEN_TAG, AI, zero_shot=True),
-        DataSet("literature", "crossner/literature/test.txt", TOKEN_TAG, LITERATURE, zero_shot=True),
-        DataSet("music", "crossner/music/test.txt", TOKEN_TAG, MUSIC, zero_shot=True),
-        DataSet("politics", "crossner/politics/test.txt", TOKEN_TAG, POLITICS, zero_shot=True),
-        DataSet("science", "crossner/science/test.txt", TOKEN_TAG, SCIENCE, zero_shot=True),
-        DataSet(
-            "btc",
-            "btc/f.conll",
-            TOKEN_TAG,
-            TWEETS,
-            train=("btc/a.conll", "btc/b.conll", "btc/e.conll", "btc/g.conll"),
-            license="cc-by-4.0",
+        _columns("movie", TAG_TOKEN, MOVIES, MOVIE, zero_shot=True, sentences=_paper(9774, 2442, 2442)),
+        _columns("restaurant", TAG_TOKEN, RESTAURANTS, RESTAURANT, zero_shot=True, sentences=_paper(7659, 1520, 1520)),
+        _crossner("ai", AI, 100, 350, 431),
+        _crossner("literature", LITERATURE, 100, 400, 416),
+        _crossner("music", MUSIC, 100, 380, 465),
+        _crossner("politics", POLITICS, 199, 540, 650),
+        _crossner("science", SCIENCE, 200, 450, 543),
+        _columns("btc", TOKEN_TAG, BTC, TWEETS, license="cc-by-4.0", sentences=_paper(5334, 2001, 2000)),
+        _biomed("bc5cdr", {"Chemical": "chemical", "Disease": "disease"}, 4560, 4581, 4797),
+        _biomed("ncbi", {"Disease": "disease"}, 5432, 923, 940),
+        _biomed("anatem", {"Anatomy": "anatomy"}, 5861, 2118, 3830),
+        _biomed("bc2gm", {"GENE": "gene"}, 12500, 2500, 5000),
+        _columns(
+            "jnlpba", CONLL, ("", "jnlpba/dev.txt", "jnlpba/test.txt"), MOLECULES, sentences=_paper(18608, 1940, 4261)
         ),
-        DataSet(
-            "bc5cdr",
-            "bc5cdr/test.tsv",
-            TOKEN_TAG,
-            {"Chemical": "chemical", "Disease": "disease"},
-            train=("bc5cdr/train.tsv",),
-            license=ATTRIBUTION,
-        ),
-        DataSet(
-            "ncbi",
-            "ncbi/test.tsv",
-            TOKEN_TAG,
-            {"Disease": "disease"},
-            train=("ncbi/train.tsv",),
-            license=ATTRIBUTION,
-        ),
-        DataSet(
-            "anatem",
-            "anatem/test.tsv",
-            TOKEN_TAG,
-            {"Anatomy": "anatomy"},
-            train=("anatem/train.tsv",),
-            license=ATTRIBUTION,
-        ),
-        DataSet(
-            "bc2gm",
-            "bc2gm/test.tsv",
-            TOKEN_TAG,
-            {"GENE": "gene"},
-            train=("bc2gm/train.tsv",),
-            license=ATTRIBUTION,
-        ),
-        DataSet("jnlpba", "jnlpba/test.txt", CONLL, MOLECULES),
-        DataSet(
+        _columns(
             "scierc",
-            "scierc/test.txt",
             SPACED_CONLL,
+            [f"scierc/{split}.txt" for split in SPLITS],
             PAPERS,
-            train=("scierc/train.txt",),
             license=UNSTATED,
+            sentences=_paper(350, 50, 100),
         ),
+        _columns("harveyner", SPACED, HARVEY, PLACES, license=UNSTATED, sentences=_paper(3967, 1301, 1303)),
         DataSet(
-            "harveyner",
-            "harveyner/tweets.test.bio",
-            SPACED,
-            PLACES,
-            train=("harveyner/tweets.train.bio",),
-            license=UNSTATED,
+            "tasteset",
+            "csv",
+            FOOD,
+            {
+                "train": ("tasteset/TASTEset.csv[:80%]",),
+                "dev": ("tasteset/TASTEset.csv[80%:90%]",),
+                "test": ("tasteset/TASTEset.csv[90%:]",),
+            },
+            RECIPES,
+            license="mit",
+            sentences=_paper(556, 69, 71),
         ),
     )
 }
@@ -260,9 +267,11 @@ def train_sets(names: Sequence[str]) -> list[DataSet]:
             problems.append(f"  {name}: unknown")
         elif DATASETS[name].zero_shot:
             problems.append(f"  {name}: one of the zero-shot sets, which are measured on and never trained on")
-        elif not DATASETS[name].train:
+        elif "train" not in DATASETS[name].files:
             problems.append(f"  {name}: its train split is not published in this form")
     if problems:
-        known = ", ".join(name for name, dataset in DATASETS.items() if dataset.train)
+        known = ", ".join(
+            name for name, dataset in DATASETS.items() if "train" in dataset.files and not dataset.zero_shot
+        )
         raise UniversalNERError(Errors.U155.format(problems="\n".join(problems), known=known))
     return [DATASETS[name] for name in names]

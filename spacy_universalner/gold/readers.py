@@ -1,19 +1,20 @@
-"""Reading gold: published column files, and our own held-out conversations."""
+"""Reading gold: published data sets, and our own held-out conversations."""
 
 import random
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import accumulate
+from inspect import signature
 from pathlib import Path
+from typing import Any
 
 from ..align import place
+from ..chunking import split_sentences
 from ..errors import Errors, UniversalNERError
 from ..records import Conversation
-from .datasets import Columns, DataSet
+from .datasets import DataSet
+from .formats import READERS, Sentence, SetAside, split_slice
 
 Span = tuple[int, int, str]
-Token = tuple[str, str]
-DOCUMENT = "-DOCSTART-"
 
 
 @dataclass(frozen=True)
@@ -32,28 +33,36 @@ class Example:
     spans: frozenset[Span]
 
 
-def load(dataset: DataSet, folder: Path, limit: int | None = None, seed: int = 0) -> list[Example]:
-    """Read a data set, or a sample of it.
+def load(
+    dataset: DataSet,
+    folder: Path,
+    limit: int | None = None,
+    seed: int = 0,
+    split: str = "test",
+    set_aside: SetAside | None = None,
+) -> list[Example]:
+    """Read a split of a data set, or a sample of it.
 
     dataset (DataSet): the set.
     folder (Path): the benchmark folder.
     limit (int): sample so many sentences, without replacement; None or 0 for all.
     seed (int): the sample's seed.
-    RETURNS (list): the examples, in file order.
-    RAISES (UniversalNERError): the file is missing or empty, or a line is bad.
+    split (str): train, dev or test.
+    set_aside (Counter): counts what its files have and cannot be used; None to count nothing.
+    RETURNS (list): the examples, in the order of the files.
+    RAISES (UniversalNERError): no such split, a file that is missing or empty, a bad line, a tag that is not known.
     """
-    examples = _read_split(dataset, folder, (dataset.file,), dataset.name)
+    files = dataset.files.get(split)
+    if not files:
+        raise UniversalNERError(Errors.U224.format(name=dataset.name, split=split, known=", ".join(dataset.files)))
+    prefix = dataset.name if split == "test" else f"{dataset.name}-{split}"
+    about = {"format": dataset.format, "options": dataset.options, "labels": dataset.labels}
+    counts = SetAside() if set_aside is None else set_aside
+    cut = dataset.split_sentences
+    examples = read_files(files, folder, name=dataset.name, prefix=prefix, cut=cut, set_aside=counts, **about)
     if not limit or limit >= len(examples):
         return examples
     return [examples[i] for i in sorted(random.Random(seed).sample(range(len(examples)), limit))]
-
-
-def load_train(dataset: DataSet, folder: Path) -> list[Example]:
-    """Read the train split of a data set, in the order of its files.
-
-    RAISES (UniversalNERError): a file is missing or empty, or a line is bad.
-    """
-    return _read_split(dataset, folder, dataset.train, f"{dataset.name}-train")
 
 
 def load_sets(
@@ -63,32 +72,77 @@ def load_sets(
     return {dataset.name: load(dataset, Path(folder), limit, seed) for dataset in datasets} if folder else {}
 
 
-def read_sentences(path: Path, dataset: DataSet) -> Iterator[list[Token]]:
-    """Stream the sentences of a column file as (token, tag) rows; document marks and invisible tokens are left out.
+def read_files(
+    files: Iterable[str],
+    folder: Path,
+    *,
+    name: str,
+    format: str,
+    options: Mapping[str, Any],
+    labels: Mapping[str, str | None],
+    prefix: str,
+    cut: bool,
+    set_aside: SetAside,
+) -> list[Example]:
+    """Read files of a format, their sentences numbered through.
 
-    RAISES (UniversalNERError): a line with another number of columns, or a tag the set does not know.
+    files (Iterable[str]): files or folders, each with a slice or without (see `split_slice`).
+    folder (Path): where they stand.
+    name (str): the data set.
+    format (str): the name of their format.
+    options (Mapping): the format's options.
+    labels (Mapping): the words asked for each tag, None for one that is left out.
+    prefix (str): what the names of the sentences begin with.
+    cut (bool): what is read are documents, to be cut into sentences.
+    set_aside (Counter): counts what cannot be used.
+    RAISES (UniversalNERError): a file that is missing or empty, a bad line, a tag that is not known.
     """
-    rows: list[Token] = []
-    for number, line in _read_lines(path):
-        if not line.strip():
-            if rows:
-                yield rows
-            rows = []
-        else:
-            token, tag = _read_row(line, number, path, dataset)
-            rows += [(token, tag)] if token else []
-    if rows:
-        yield rows
+    types = tuple(dict.fromkeys(label for label in labels.values() if label))
+    examples: list[Example] = []
+    number = 0
+    for file in files:
+        path, part = split_slice(file)
+        if not (folder / path).exists():
+            raise UniversalNERError(Errors.U080.format(path=folder / path, name=name, file=path))
+        sentences: Iterable[Sentence] = read(folder / path, set_aside, name=name, format=format, options=options)
+        if part is not None:
+            sentences = part.take(list(sentences))
+        before = number
+        for number, sentence in enumerate(sentences, before + 1):
+            spans = frozenset(
+                (start, end, label)
+                for start, end, tag in sentence.spans
+                if (label := _label(tag, labels, sentence, name))
+            )
+            example = Example(f"{prefix}-{number - 1}", sentence.text, types, spans)
+            examples += _cut(example, set_aside) if cut else [example]
+        if number == before:
+            raise UniversalNERError(Errors.U004.format(path=folder / path, kind="sentence", hint="Fetch it again."))
+    return examples
 
 
-def find_tags(path: Path, form: Columns) -> list[str]:
-    """The tags of a column file without their prefixes, sorted: the labels of a set that comes without a map.
+def read(path: Path, set_aside: SetAside, *, name: str, format: str, options: Mapping[str, Any]) -> Iterator[Sentence]:
+    """The sentences of a file with the tags it has.
 
-    RAISES (UniversalNERError): a line with another number of columns.
+    RAISES (UniversalNERError): a format, or an option of it, that is not known; otherwise as the format's reader.
     """
-    lines = ((number, line) for number, line in _read_lines(path) if line.strip())
-    tags = {_read_cells(line, number, path, form)[1] for number, line in lines}
-    return sorted({tag.partition("-")[2] for tag in tags} - {""})
+    try:
+        reader = READERS[format]
+        signature(reader).bind(path, set_aside, **options)
+    except (KeyError, TypeError) as err:
+        reason = "no such format" if isinstance(err, KeyError) else err
+        about = {"name": name, "format": format, "known": ", ".join(READERS)}
+        raise UniversalNERError(Errors.U225.format(reason=reason, **about)) from err
+    return reader(path, set_aside, **options)
+
+
+def find_tags(path: Path, format: str, options: Mapping[str, Any]) -> list[str]:
+    """The tags of a file, sorted: the labels of a set that comes without a map.
+
+    RAISES (UniversalNERError): as `read`.
+    """
+    sentences = read(path, SetAside(), name=path.name, format=format, options=options)
+    return sorted({tag for sentence in sentences for _, _, tag in sentence.spans})
 
 
 def divide(example: Example, pieces: Sequence[tuple[int, int]]) -> list[Example]:
@@ -121,69 +175,14 @@ def dev_examples(conversations: Iterable[Conversation]) -> list[Example]:
     return examples
 
 
-def _read_lines(path: Path) -> Iterator[tuple[int, str]]:
-    """The lines of a file with their numbers, but for document marks."""
-    with path.open(encoding="utf8", newline="\n") as file:
-        try:
-            for number, line in enumerate(file, 1):
-                if not line.startswith(DOCUMENT):
-                    yield number, line
-        except UnicodeDecodeError as err:
-            raise UniversalNERError(Errors.U100.format(path=path, reason=err)) from err
+def _cut(example: Example, set_aside: SetAside) -> list[Example]:
+    parts = divide(example, split_sentences(example.text))
+    set_aside["entities across a sentence boundary"] += len(example.spans) - sum(len(part.spans) for part in parts)
+    return parts
 
 
-def _read_split(dataset: DataSet, folder: Path, files: Iterable[str], prefix: str) -> list[Example]:
-    """The sentences of some files of a set, numbered through."""
-    examples: list[Example] = []
-    for file in files:
-        path = folder / file
-        if not path.is_file():
-            raise UniversalNERError(Errors.U080.format(path=path, name=dataset.name, file=file))
-        before = len(examples)
-        for rows in read_sentences(path, dataset):
-            examples.append(_make_example(f"{prefix}-{len(examples)}", rows, dataset))
-        if len(examples) == before:
-            raise UniversalNERError(Errors.U004.format(path=path, kind="sentence", hint="Fetch it again."))
-    return examples
-
-
-def _read_row(line: str, number: int, path: Path, dataset: DataSet) -> Token:
-    token, tag = _read_cells(line, number, path, dataset.format)
-    prefix, _, name = tag.partition("-")
-    if tag != "O" and (prefix not in ("B", "I") or name not in dataset.labels):
-        raise UniversalNERError(
-            Errors.U082.format(path=path, line=number, tag=tag, name=dataset.name, known=", ".join(dataset.labels))
-        )
-    return token, tag
-
-
-def _read_cells(line: str, number: int, path: Path, form: Columns) -> Token:
-    cells = line.rstrip("\r\n").split(form.separator)
-    if len(cells) != form.count:
-        raise UniversalNERError(
-            Errors.U081.format(path=path, line=number, expected=form.count, format=form.name, got=line.rstrip("\r\n"))
-        )
-    return cells[form.token].strip(), cells[form.tag].strip()
-
-
-def _make_example(id_: str, rows: Sequence[Token], dataset: DataSet) -> Example:
-    tokens, tags = zip(*rows, strict=True)
-    starts = list(accumulate((len(token) + 1 for token in tokens), initial=0))
-    spans = {
-        (starts[first], starts[stop] - 1, label)
-        for first, stop, name in _find_runs(tags)
-        if (label := dataset.labels[name])
-    }
-    return Example(id_, " ".join(tokens), dataset.types, frozenset(spans))
-
-
-def _find_runs(tags: Sequence[str]) -> Iterator[tuple[int, int, str]]:
-    """Yield (first token, token after the last, tag without prefix) of each entity; one may start with I- (IOB1)."""
-    first, current = 0, ""
-    for i, tag in enumerate([*tags, "O"]):
-        prefix, _, name = tag.partition("-")
-        if current and (prefix != "I" or name != current):
-            yield first, i, current
-            current = ""
-        if name and not current:
-            first, current = i, name
+def _label(tag: str, labels: Mapping[str, str | None], sentence: Sentence, name: str) -> str | None:
+    if tag not in labels:
+        about = {"where": sentence.where, "tag": tag, "name": name}
+        raise UniversalNERError(Errors.U082.format(known=", ".join(labels), **about))
+    return labels[tag]

@@ -7,9 +7,10 @@ from pathlib import Path
 
 from ..chunking import chunk
 from ..errors import Errors, UniversalNERError
-from .datasets import Columns, DataSet, train_sets
+from .datasets import DataSet, train_sets
 from .docs import Labels, list_files, name_labels, read_docs
-from .readers import Example, divide, find_tags, load_train
+from .formats import SetAside, split_slice
+from .readers import Example, divide, find_tags, load, read_files
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ def read_benchmark(names: Sequence[str], folder: str, *, max_tokens: int) -> lis
     datasets = train_sets(names)
     if datasets and not folder:
         raise UniversalNERError(Errors.U156.format(names=", ".join(names)))
-    return [_read_columns(dataset, Path(folder), max_tokens) for dataset in datasets]
+    return [_read_train(dataset, Path(folder), max_tokens) for dataset in datasets]
 
 
 def read_column_set(
@@ -72,10 +73,12 @@ def read_column_set(
     """
     if not path.is_file():
         raise UniversalNERError(Errors.U001.format(path=path, hint=f"It is named in [supervise.sets.{name}]."))
-    form = Columns(f"{columns}-column", token=token, tag=tag, count=columns, separator=separator)
-    words = name_labels(find_tags(path, form)) if labels is None else labels
-    dataset = DataSet(name, "", form, words, train=(path.name,), license=license)
-    return _read_columns(dataset, path.parent, max_tokens)
+    options = {"token": token, "tag": tag, "count": columns, "separator": separator}
+    words = name_labels(find_tags(path, "columns", options)) if labels is None else labels
+    set_aside = SetAside()
+    about = {"name": name, "format": "columns", "options": options, "labels": words, "cut": False}
+    examples = read_files([path.name], path.parent, prefix=f"{name}-train", set_aside=set_aside, **about)
+    return _make_source(name, license, {path.name: path}, examples, set_aside, max_tokens)
 
 
 def read_doc_set(
@@ -98,9 +101,12 @@ def read_doc_set(
     return _make_source(name, license, named, examples, set_aside, max_tokens)
 
 
-def _read_columns(dataset: DataSet, folder: Path, max_tokens: int) -> Source:
-    files = {file: folder / file for file in dataset.train}
-    return _make_source(dataset.name, dataset.license, files, load_train(dataset, folder), Counter(), max_tokens)
+def _read_train(dataset: DataSet, folder: Path, max_tokens: int) -> Source:
+    set_aside = SetAside()
+    examples = load(dataset, folder, split="train", set_aside=set_aside)
+    paths = [split_slice(file)[0] for file in dataset.files["train"]]
+    files = {path: folder / path for path in paths}
+    return _make_source(dataset.name, dataset.license, files, examples, set_aside, max_tokens)
 
 
 def _make_source(

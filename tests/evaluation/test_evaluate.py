@@ -10,9 +10,10 @@ from spacy_universalner import progress
 from spacy_universalner.align import place
 from spacy_universalner.errors import UniversalNERError
 from spacy_universalner.evaluation.evaluate import evaluate, evaluate_sets, prediction_rows, set_rows
-from spacy_universalner.gold.datasets import TOKEN_TAG, DataSet
 from spacy_universalner.gold.readers import Example, load
 from spacy_universalner.records import Conversation, Prediction, Query, read_rows, write_rows
+
+from ..gold.published import make_set
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = [Example(str(i), f"Ada {i}", ("person", "city"), frozenset({(0, 3, "person")})) for i in range(5)]
@@ -145,7 +146,7 @@ def main(tmp_path, monkeypatch):
     talk = Conversation("c1", "Ada is in Rome.", (Query("person", ("Ada",)), Query("city", ("Rome",))))
     write_rows(Path("corpus/dev.jsonl"), [talk.to_sharegpt()])
     script = runpy.run_path(str(ROOT / "scripts" / "evaluate.py"))["main"]
-    toy = DataSet("toy", "toy/test.txt", TOKEN_TAG, {"per": "person"})
+    toy = make_set({"test": ("toy/test.txt",)}, labels={"per": "person"})
     monkeypatch.setitem(script.__globals__, "zero_shot_sets", lambda: [toy])
     return script
 
@@ -172,7 +173,7 @@ def test_script_with_data(main):
     report = json.loads(Path("metrics/zero_shot.json").read_text())
     assert report["sets"]["toy"]["sentences"] == report["mean"]["sentences"] == 2
     assert (report["limit"], report["seed"]) == (2, 3)
-    whole = load(DataSet("toy", "toy/test.txt", TOKEN_TAG, {"per": "person"}), Path("data"))
+    whole = load(make_set({"test": ("toy/test.txt",)}, labels={"per": "person"}), Path("data"))
     assert evaluate(whole, find_ada)[0]["span_f1"] == 66.67
 
 

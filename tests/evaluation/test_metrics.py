@@ -2,8 +2,9 @@ import pytest
 
 from spacy_universalner.align import place
 from spacy_universalner.errors import UniversalNERError
-from spacy_universalner.evaluation.metrics import mean, mean_by, normalise, pair_overlapping, score, score_rows
+from spacy_universalner.evaluation.metrics import mean, mean_by, pair_overlapping, score, score_rows
 from spacy_universalner.gold.readers import Example
+from spacy_universalner.gold.strings import normalise
 from spacy_universalner.records import Prediction
 
 

@@ -3,89 +3,112 @@ import re
 import pytest
 
 from spacy_universalner.errors import UniversalNERError
-from spacy_universalner.gold.datasets import (
-    CONLL,
-    DATASETS,
-    SPACED,
-    TAG_TOKEN,
-    TOKEN_TAG,
-    DataSet,
-    zero_shot_sets,
-)
-from spacy_universalner.gold.readers import dev_examples, load, load_sets
+from spacy_universalner.gold.datasets import DATASETS, zero_shot_sets
+from spacy_universalner.gold.formats import SetAside, split_slice
+from spacy_universalner.gold.readers import dev_examples, find_tags, load, load_sets
 from spacy_universalner.records import Conversation, Query
 
-LABELS = {"per": "person", "sci": "person", "prog": "program language", "misc": None}
+from .published import COLUMNS, make_set, write
+
+FILES = {split: (f"{split}.txt",) for split in ("train", "dev", "test")}
 
 
-def write(folder, lines, format=TOKEN_TAG, labels=LABELS):
-    (folder / "test.txt").write_text("\n".join(lines), encoding="utf8")
-    return DataSet("toy", "test.txt", format, labels)
+def write_lines(folder, lines, name="test.txt", **changes):
+    write(folder, {name: "\n".join(lines)})
+    return make_set(FILES, **changes)
 
 
 def strings(example):
     return sorted((example.text[start:end], type_) for start, end, type_ in example.spans)
 
 
-@pytest.mark.parametrize(
-    "format, lines",
-    [
-        (TOKEN_TAG, ["Ada\tB-per", "Bee\tI-per", "left\tO", ""]),
-        (TAG_TOKEN, ["B-per\tAda", "I-per\tBee", "O\tleft", ""]),
-        (SPACED, ["-DOCSTART- O", "", "Ada B-per", "Bee I-per", "left O"]),
-        (CONLL, ["-DOCSTART-\tO", "", "Ada\tNN\tO\tB-per", "Bee\tNN\tO\tI-per", "left\tNN\tO\tO", "", ""]),
-        (TOKEN_TAG, ["Ada\tB-per\r", "Bee\tI-per\r", "left\tO\r", "\r"]),
-    ],
-)
-def test_formats(tmp_path, format, lines):
-    (example,) = load(write(tmp_path, lines, format), tmp_path)
-    assert example.id == "toy-0"
-    assert example.text == "Ada Bee left"
+def test_tags_become_words(tmp_path):
+    lines = ["Ada\tB-sci", "met\tO", "Bee\tB-per", "in\tO", "C\tB-prog", "Rome\tB-misc"]
+    (example,) = load(write_lines(tmp_path, lines), tmp_path)
+    assert (example.id, example.text) == ("toy-0", "Ada met Bee in C Rome")
     assert example.types == ("person", "program language")
-    assert example.spans == {(0, 7, "person")}
+    assert strings(example) == [("Ada", "person"), ("Bee", "person"), ("C", "program language")]
 
 
-@pytest.mark.parametrize(
-    "tags, expected",
-    [
-        ("O O O O", []),
-        ("I-per I-per O I-per", [("a b", "person"), ("d", "person")]),
-        ("I-per I-prog I-prog O", [("a", "person"), ("b c", "program language")]),
-        ("B-per B-per I-per O", [("a", "person"), ("b c", "person")]),
-        ("B-per B-sci I-sci I-per", [("a", "person"), ("b c", "person"), ("d", "person")]),
-        ("B-misc I-misc B-prog I-misc", [("c", "program language")]),
-        ("O O O B-per", [("d", "person")]),
-    ],
-)
-def test_tags(tmp_path, tags, expected):
-    lines = [f"{token}\t{tag}" for token, tag in zip("abcd", tags.split(), strict=True)]
-    (example,) = load(write(tmp_path, lines), tmp_path)
-    assert strings(example) == sorted(expected)
+@pytest.mark.parametrize(("split", "id_"), [("train", "toy-train-0"), ("dev", "toy-dev-0"), ("test", "toy-0")])
+def test_splits_have_names_of_their_own(tmp_path, split, id_):
+    dataset = write_lines(tmp_path, ["Ada\tB-per"], name=f"{split}.txt")
+    assert [example.id for example in load(dataset, tmp_path, split=split)] == [id_]
 
 
-def test_invisible_tokens_and_odd_white_space(tmp_path):
-    lines = ["x\u2028y \tO", "\tO", " \tO", "Ada\tB-per", ""]
-    (example,) = load(write(tmp_path, lines), tmp_path)
-    assert example.text == "x\u2028y Ada"
-    assert strings(example) == [("Ada", "person")]
+BAD = {
+    "another number of columns": (["Ada\tB-per", "Bee"], "U081", "line 2"),
+    "an unknown tag": (["Ada\tO", "", "Ada\tO", "Rome\tB-city"], "U082", "line 3: tag 'city'.*per, sci, prog, misc"),
+    "a tag without a prefix": (["Ada\tper"], "U221", "line 1"),
+    "nothing": (["", ""], "U004", "empty"),
+}
 
 
-@pytest.mark.parametrize(
-    "lines, code, where",
-    [
-        (["Ada\tB-per", "Bee"], "U081", "line 2"),
-        (["Ada\tB-per", "", "Bee\tI-per\tO"], "U081", "line 3"),
-        (["Ada B-per"], "U081", "line 1"),
-        (["Ada\tB-city"], "U082", "line 1"),
-        (["Ada\tper"], "U082", "line 1"),
-        (["Ada\tB-"], "U082", "line 1"),
-        (["", ""], "U004", "empty"),
-    ],
-)
-def test_bad_files(tmp_path, lines, code, where):
-    dataset = write(tmp_path, lines)
+@pytest.mark.parametrize(("lines", "code", "where"), BAD.values(), ids=BAD)
+def test_bad_files_are_errors(tmp_path, lines, code, where):
+    dataset = write_lines(tmp_path, lines)
     with pytest.raises(UniversalNERError, match=rf"\[{code}\].*test\.txt.*{where}"):
         load(dataset, tmp_path)
+
+
+REGISTERED = {
+    "a split it has not": ({"files": {"test": ("test.txt",)}}, "train", r"U224.*'toy'.*train.*expected one of: test"),
+    "a format nobody knows": ({"files": FILES, "format": "conll"}, "test", r"U225.*'toy'.*'conll'.*columns, conllu"),
+    "an option its format has not": (
+        {"files": FILES, "options": {**COLUMNS, "label": 3}},
+        "test",
+        r"U225.*'columns'.*'label'",
+    ),
+}
+
+
+@pytest.mark.parametrize(("changes", "split", "message"), REGISTERED.values(), ids=REGISTERED)
+def test_what_is_registered_wrongly_is_an_error(tmp_path, changes, split, message):
+    write(tmp_path, {"test.txt": "Ada\tO"})
+    with pytest.raises(UniversalNERError, match=message):
+        load(make_set(**changes), tmp_path, split=split)
+
+
+def test_documents_are_cut_into_sentences(tmp_path):
+    text = "Ada Bee left. She\nwent by cab.  \n"
+    write(tmp_path, {"p.txt": text, "p.ann": "T1\tper 0 7\tAda Bee\nT2\tper 8 17\tleft. She\nT3\tprog 26 29\tcab\n"})
+    dataset = make_set({"test": (".",)}, format="brat", options={}, cut=True)
+    set_aside = SetAside()
+    examples = load(dataset, tmp_path, set_aside=set_aside)
+    assert [(e.id, e.text) for e in examples] == [
+        ("toy-0.0", "Ada Bee left."),
+        ("toy-0.1", "She"),
+        ("toy-0.2", "went by cab."),
+    ]
+    assert [strings(e) for e in examples] == [[("Ada Bee", "person")], [], [("cab", "program language")]]
+    assert dict(+set_aside) == {"entities across a sentence boundary": 1}
+
+
+SLICES = {
+    "a.csv[:80%]": [0, 1, 2, 3, 4],
+    "a.csv[80%:90%]": [5],
+    "a.csv[90%:]": [6],
+    "a.csv[:2]": [0, 1],
+    "a.csv": range(7),
+}
+
+
+@pytest.mark.parametrize(("file", "expected"), SLICES.items(), ids=SLICES)
+def test_a_split_may_be_a_slice_of_a_file(tmp_path, file, expected):
+    assert split_slice(file)[0] == "a.csv"
+    write(tmp_path, {"a.csv": "".join(f"word{i}\tO\n\n" for i in range(7))})
+    assert [e.text for e in load(make_set({"test": (file,)}), tmp_path)] == [f"word{i}" for i in expected]
+
+
+def test_files_of_a_split_are_numbered_through(tmp_path):
+    write(tmp_path, {"a.txt": "a\tO\n\nb\tO\n", "b.txt": "c\tO\n"})
+    examples = load(make_set({"test": ("a.txt", "b.txt")}), tmp_path)
+    assert [(e.id, e.text) for e in examples] == [("toy-0", "a"), ("toy-1", "b"), ("toy-2", "c")]
+
+
+def test_the_tags_of_a_file(tmp_path):
+    write(tmp_path, {"a.txt": "a\tB-y\n\nb\tI-x\nc\tO\nd\tB-y\n"})
+    assert find_tags(tmp_path / "a.txt", "columns", COLUMNS) == ["x", "y"]
 
 
 def test_missing_file(tmp_path):
@@ -94,7 +117,7 @@ def test_missing_file(tmp_path):
 
 
 def test_sample(tmp_path):
-    dataset = write(tmp_path, [line for i in range(50) for line in (f"word{i}\tO", "")])
+    dataset = write_lines(tmp_path, [line for i in range(50) for line in (f"word{i}\tO", "")])
     whole = load(dataset, tmp_path)
     sample = load(dataset, tmp_path, limit=10, seed=1)
     assert [example.id for example in whole] == [f"toy-{i}" for i in range(50)]
@@ -106,7 +129,7 @@ def test_sample(tmp_path):
 
 
 def test_sets_need_a_folder(tmp_path):
-    dataset = write(tmp_path, ["Ada\tB-per"])
+    dataset = write_lines(tmp_path, ["Ada\tB-per"])
     assert list(load_sets([dataset], tmp_path)) == ["toy"]
     assert load_sets([dataset], "") == {}
 

@@ -9,7 +9,7 @@ from spacy_universalner.gold.sources import read_benchmark, read_column_set, rea
 
 from .test_docs import make_doc
 
-TRAINABLE = ["btc", "bc5cdr", "ncbi", "anatem", "bc2gm", "scierc", "harveyner"]
+TRAINABLE = ["btc", "bc5cdr", "ncbi", "anatem", "bc2gm", "scierc", "harveyner", "tasteset"]
 ZERO_SHOT = ["movie", "restaurant", "ai", "literature", "music", "politics", "science"]
 COLUMNS = {"labels": {"per": "person"}, "separator": "\t", "columns": 2, "token": 0, "tag": 1, "license": "our own"}
 
@@ -21,21 +21,21 @@ def write(path, lines):
 
 
 def test_the_sets_with_a_train_split():
-    assert [name for name, dataset in DATASETS.items() if dataset.train] == TRAINABLE
+    assert [n for n, d in DATASETS.items() if d.files.get("train") and not d.zero_shot] == TRAINABLE
     assert [dataset.name for dataset in train_sets(TRAINABLE)] == TRAINABLE
     assert all(dataset.license for dataset in train_sets(TRAINABLE))
 
 
 @pytest.mark.parametrize("name", ZERO_SHOT)
 def test_no_zero_shot_set_can_be_trained_on(name):
-    assert DATASETS[name].train == ()
+    assert DATASETS[name].zero_shot
     with pytest.raises(UniversalNERError, match=rf"U155.*\n  {name}: one of the zero-shot sets.*never trained on"):
         read_benchmark([name], "anywhere", max_tokens=256)
 
 
 def test_no_file_is_both_learnt_from_and_measured_on():
-    tests = {dataset.file for dataset in DATASETS.values()}
-    assert not tests & {file for dataset in DATASETS.values() for file in dataset.train}
+    tests = {file for dataset in DATASETS.values() for file in dataset.files["test"]}
+    assert not tests & {file for dataset in DATASETS.values() for file in dataset.files.get("train", ())}
 
 
 def test_all_names_that_cannot_be_trained_on_are_told_at_once():
@@ -94,8 +94,8 @@ def test_column_files_of_ones_own(tmp_path, changes, lines, types):
 BAD = {
     "no such file": (None, r"U001.*my\.tsv.*\[supervise\.sets\.mine\]"),
     "another number of columns": (b"Ada\tN\tB-per\n", r"U081.*my\.tsv, line 1.*2 columns"),
-    "a tag without a prefix": (b"Ada\tper\n", r"U082.*my\.tsv, line 1.*'per'"),
-    "a tag without words": (b"Ada\tO\nRome\tB-city\n", r"U082.*my\.tsv, line 2.*'B-city'"),
+    "a tag without a prefix": (b"Ada\tper\n", r"U221.*my\.tsv, line 1.*'per'"),
+    "a tag without words": (b"Ada\tO\nRome\tB-city\n", r"U082.*my\.tsv, line 1.*'city'"),
     "another encoding": (b"Ad\xe9\tO\n", r"U100.*my\.tsv.*utf-8"),
     "nothing in it": (b"\n\n", r"U004.*my\.tsv"),
 }
