@@ -148,7 +148,7 @@ def _read_split(dataset: DataSet, folder: Path, files: Iterable[str], prefix: st
 
 
 def _read_row(line: str, number: int, path: Path, dataset: DataSet) -> Token:
-    token, tag = _read_cells(line, number, path, dataset.format)
+    token, tag = _read_cells(line, number, path, dataset.columns)
     prefix, _, name = tag.partition("-")
     if tag != "O" and (prefix not in ("B", "I") or name not in dataset.labels):
         raise UniversalNERError(

@@ -74,7 +74,8 @@ def read_column_set(
         raise UniversalNERError(Errors.U001.format(path=path, hint=f"It is named in [supervise.sets.{name}]."))
     form = Columns(f"{columns}-column", token=token, tag=tag, count=columns, separator=separator)
     words = name_labels(find_tags(path, form)) if labels is None else labels
-    dataset = DataSet(name, "", form, words, train=(path.name,), license=license)
+    options = {"token": token, "tag": tag, "count": columns, "separator": separator}
+    dataset = DataSet(name, "columns", options, {"train": (path.name,)}, words, license=license)
     return _read_columns(dataset, path.parent, max_tokens)
 
 

@@ -130,7 +130,7 @@ def main(tmp_path, monkeypatch):
     talk = Conversation("c1", "Ada is in Rome.", (Query("person", ("Ada",)), Query("city", ("Rome",))))
     write_rows(Path("corpus/dev.jsonl"), [talk.to_sharegpt()])
     script = runpy.run_path(str(ROOT / "scripts" / "evaluate.py"))["main"]
-    toy = DataSet("toy", "toy/test.txt", TOKEN_TAG, {"per": "person"})
+    toy = DataSet("toy", "columns", TOKEN_TAG, {"test": ("toy/test.txt",)}, {"per": "person"})
     monkeypatch.setitem(script.__globals__, "zero_shot_sets", lambda: [toy])
     return script
 
@@ -157,7 +157,7 @@ def test_script_with_data(main):
     report = json.loads(Path("metrics/zero_shot.json").read_text())
     assert report["sets"]["toy"]["sentences"] == report["mean"]["sentences"] == 2
     assert (report["limit"], report["seed"]) == (2, 3)
-    whole = load(DataSet("toy", "toy/test.txt", TOKEN_TAG, {"per": "person"}), Path("data"))
+    whole = load(DataSet("toy", "columns", TOKEN_TAG, {"test": ("toy/test.txt",)}, {"per": "person"}), Path("data"))
     assert evaluate(whole, find_ada)[0]["span_f1"] == 66.67
 
 

@@ -20,7 +20,7 @@ LABELS = {"per": "person", "sci": "person", "prog": "program language", "misc": 
 
 def write(folder, lines, format=TOKEN_TAG, labels=LABELS):
     (folder / "test.txt").write_text("\n".join(lines), encoding="utf8")
-    return DataSet("toy", "test.txt", format, labels)
+    return DataSet("toy", "columns", format, {"test": ("test.txt",)}, labels)
 
 
 def strings(example):
