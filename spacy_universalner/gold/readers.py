@@ -58,8 +58,8 @@ def load(
     prefix = dataset.name if split == "test" else f"{dataset.name}-{split}"
     about = {"format": dataset.format, "options": dataset.options, "labels": dataset.labels}
     counts = SetAside() if set_aside is None else set_aside
-    cut = dataset.split_sentences
-    examples = read_files(files, folder, name=dataset.name, prefix=prefix, cut=cut, set_aside=counts, **about)
+    about |= {"shuffle": dataset.shuffle, "cut": dataset.split_sentences}
+    examples = read_files(files, folder, name=dataset.name, prefix=prefix, set_aside=counts, **about)
     if not limit or limit >= len(examples):
         return examples
     return [examples[i] for i in sorted(random.Random(seed).sample(range(len(examples)), limit))]
@@ -81,8 +81,9 @@ def read_files(
     options: Mapping[str, Any],
     labels: Mapping[str, str | None],
     prefix: str,
-    cut: bool,
     set_aside: SetAside,
+    cut: bool = False,
+    shuffle: int | None = None,
 ) -> list[Example]:
     """Read files of a format, their sentences numbered through.
 
@@ -93,8 +94,9 @@ def read_files(
     options (Mapping): the format's options.
     labels (Mapping): the words asked for each tag, None for one that is left out.
     prefix (str): what the names of the sentences begin with.
-    cut (bool): what is read are documents, to be cut into sentences.
     set_aside (Counter): counts what cannot be used.
+    cut (bool): what is read are documents, to be cut into sentences.
+    shuffle (int): a seed to shuffle what a file holds with before it is sliced; None leaves its order.
     RAISES (UniversalNERError): a file that is missing or empty, a bad line, a tag that is not known.
     """
     types = tuple(dict.fromkeys(label for label in labels.values() if label))
@@ -106,7 +108,7 @@ def read_files(
             raise UniversalNERError(Errors.U080.format(path=folder / path, name=name, file=path))
         sentences: Iterable[Sentence] = read(folder / path, set_aside, name=name, format=format, options=options)
         if part is not None:
-            sentences = part.take(list(sentences))
+            sentences = part.take(_shuffle(sentences, shuffle))
         before = number
         for number, sentence in enumerate(sentences, before + 1):
             spans = frozenset(
@@ -173,6 +175,14 @@ def dev_examples(conversations: Iterable[Conversation]) -> list[Example]:
         if types:
             examples.append(Example(talk.id, talk.text, types, frozenset(spans)))
     return examples
+
+
+def _shuffle(sentences: Iterable[Sentence], seed: int | None) -> list[Sentence]:
+    """All sentences, in an order that depends on the seed; None leaves it."""
+    found = list(sentences)
+    if seed is not None:
+        random.Random(seed).shuffle(found)
+    return found
 
 
 def _cut(example: Example, set_aside: SetAside) -> list[Example]:

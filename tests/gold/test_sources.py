@@ -9,7 +9,7 @@ from spacy_universalner.gold.sources import read_benchmark, read_column_set, rea
 
 from .test_docs import make_doc
 
-TRAINABLE = ["btc", "bc5cdr", "ncbi", "anatem", "bc2gm", "scierc", "harveyner", "tasteset"]
+TRAINABLE = ["btc", "bc5cdr", "ncbi", "anatem", "bc2gm", "jnlpba", "scierc", "harveyner", "tasteset"]
 ZERO_SHOT = ["movie", "restaurant", "ai", "literature", "music", "politics", "science"]
 COLUMNS = {"labels": {"per": "person"}, "separator": "\t", "columns": 2, "token": 0, "tag": 1, "license": "our own"}
 
