@@ -13,7 +13,7 @@ def make_transformers_engine(
     template: str | None = None,
     device: str | None = None,
     dtype: Literal["auto", "float32", "bfloat16", "int8"] = "auto",
-    batch_tokens: int = 16384,
+    batch_tokens: int = 8192,
     max_new_tokens: int = 128,
     constrain: bool = True,
     min_score: float = MIN_SCORE,
