@@ -288,7 +288,7 @@ def _load(dataset: DataSet, split: str) -> Any:
     try:
         return load_dataset(source.id, source.config, split=split, revision=source.revision)
     except Exception as err:  # each kind of repository has its own ways to fail
-        reason = f"{type(err).__name__}: {(str(err).strip().splitlines() or [''])[0]}"
+        reason = f"{type(err).__name__}: {(str(err).strip().splitlines() or [''])[0].rstrip('.')}"
         about = {"id": source.id, "config": source.config, "revision": source.revision, "split": split}
         raise UniversalNERError(
             Errors.U216.format(name=dataset.name, reason=reason, page=source.page, **about)
