@@ -12,7 +12,7 @@ from typing import Any
 
 from ..gold.readers import Span
 from .metrics import pair_overlapping
-from .rows import Row, group_questions
+from .rows import Row, check_row
 
 # What gold and predicted spans that are not right are paired by, in this order.
 PAIRED: dict[str, Callable[[Span], Any]] = {
@@ -48,7 +48,8 @@ def find_mistakes(row: Row) -> list[Mistake]:
 
     RAISES (UniversalNERError): a row that cannot be scored.
     """
-    gold, predicted = _list_spans(row, "gold"), _list_spans(row, "predicted")
+    check_row(row)
+    gold, predicted = (set(map(tuple, row[name])) for name in ("gold", "predicted"))
     gold, predicted = gold - predicted, predicted - gold
     found: list[Mistake] = []
     for kind, key in PAIRED.items():
@@ -70,8 +71,9 @@ def count_mistakes(rows: Iterable[Row]) -> dict[str, int]:
     """
     counts = Counter({"correct": 0, **dict.fromkeys(KINDS, 0)})
     for row in rows:
-        counts.update(mistake.kind for mistake in find_mistakes(row))
-        counts["correct"] += len(_list_spans(row, "gold") & _list_spans(row, "predicted"))
+        found = find_mistakes(row)
+        counts.update(mistake.kind for mistake in found)
+        counts["correct"] += len(set(map(tuple, row["gold"]))) - sum(mistake.gold is not None for mistake in found)
     return dict(counts)
 
 
@@ -99,8 +101,3 @@ def _describe(row: Row, mistake: Mistake) -> dict[str, Any]:
         "predicted": mistake.predicted and list(mistake.predicted),
         "score": scores.get(mistake.predicted),
     }
-
-
-def _list_spans(row: Row, name: str) -> set[Span]:
-    questions = group_questions(row)
-    return {(start, end, type_) for type_, question in questions.items() for start, end in getattr(question, name)}

@@ -10,7 +10,7 @@ import numpy as np
 
 from ..errors import Errors, UniversalNERError
 from .metrics import F1S, METRICS, RATES
-from .rows import Row, group_questions
+from .rows import Row, check_row, group_questions
 
 LEVEL = (2.5, 97.5)
 """The percentiles that bound an interval."""
@@ -157,7 +157,7 @@ def _pair(rows_a: Iterable[Row], rows_b: Iterable[Row]) -> tuple[list[tuple[Row,
 def _index(rows: Iterable[Row]) -> dict[tuple[str, str], Row]:
     found: dict[tuple[str, str], Row] = {}
     for row in rows:
-        group_questions(row)  # so that a row that lacks something is an error of its own
+        check_row(row)
         key = (row.get("set", ""), row["id"])
         if key in found:
             raise UniversalNERError(Errors.U233.format(id=row["id"], reason="it is there twice"))

@@ -1,5 +1,6 @@
 """Prediction rows: a text, what was asked of it, its gold and what was answered. All scores are of these alone."""
 
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -79,36 +80,43 @@ def read_predictions(path: Path) -> list[dict[str, Any]]:
     """Read the rows of a file. RAISES (UniversalNERError): it is missing or damaged, or a row cannot be scored."""
     rows = [row for _, row in read_rows(path)]
     for row in rows:
-        group_questions(row)
+        check_row(row)
     return rows
+
+
+def check_row(row: Row) -> None:
+    """RAISES (UniversalNERError): a field is missing, a span is not in the text, or a type was not asked about."""
+    if missing := [name for name in FIELDS if name not in row]:
+        raise UniversalNERError(Errors.U230.format(id=row.get("id"), missing=missing, expected=", ".join(FIELDS)))
+    types, length = set(row["types"]), len(row["text"])
+    for name in ("gold", "predicted"):
+        for span in row[name]:
+            if not _fits(span, types, length):
+                raise UniversalNERError(Errors.U231.format(id=row["id"], field=name, got=span))
+    if unasked := row["mentions"].keys() - types:
+        raise UniversalNERError(Errors.U231.format(id=row["id"], field="mentions", got=sorted(unasked)))
 
 
 def group_questions(row: Row) -> dict[str, Question]:
     """The questions of a row that have a gold entity or an answer, by type; all others score nothing.
 
-    RAISES (UniversalNERError): a field is missing, a span is not in the text, or something is of a type not asked.
+    RAISES (UniversalNERError): as for `check_row`.
     """
-    if missing := [name for name in FIELDS if name not in row]:
-        raise UniversalNERError(Errors.U230.format(id=row.get("id"), missing=missing, expected=", ".join(FIELDS)))
-    types, text = set(row["types"]), row["text"]
-    questions: dict[str, Question] = {}
-    for name in ("gold", "predicted"):
-        for span in row[name]:
-            if not _fits(span, text, types):
-                raise UniversalNERError(Errors.U231.format(id=row["id"], field=name, got=span))
-            start, end, type_ = span
-            getattr(questions.setdefault(type_, Question(text)), name).add((start, end))
+    check_row(row)
+    questions: dict[str, Question] = defaultdict(lambda: Question(row["text"]))
+    for start, end, type_ in row["gold"]:
+        questions[type_].gold.add((start, end))
+    for start, end, type_ in row["predicted"]:
+        questions[type_].predicted.add((start, end))
     for type_, mentions in row["mentions"].items():
-        if type_ not in types:
-            raise UniversalNERError(Errors.U231.format(id=row["id"], field="mentions", got={type_: mentions}))
-        questions.setdefault(type_, Question(text)).mentions.extend(mentions)
+        questions[type_].mentions.extend(mentions)
     return questions
 
 
-def _fits(span: Any, text: str, types: set[str]) -> bool:
+def _fits(span: Any, types: set[str], length: int) -> bool:
     match span:
         case [int(start), int(end), str(type_)]:
-            return type_ in types and 0 <= start < end <= len(text)
+            return type_ in types and 0 <= start < end <= length
     return False
 
 
