@@ -39,6 +39,7 @@ class DataSet:
     sentences: Mapping[str, int] = field(default_factory=dict)
     split_sentences: bool = False
     note: str = ""
+    shuffle: int | None = None
 
     @property
     def types(self) -> tuple[str, ...]:

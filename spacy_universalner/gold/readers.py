@@ -56,10 +56,18 @@ def load(
     if not files:
         raise UniversalNERError(Errors.U224.format(name=dataset.name, split=split, known=", ".join(dataset.files)))
     prefix = dataset.name if split == "test" else f"{dataset.name}-{split}"
-    about = {"format": dataset.format, "options": dataset.options, "labels": dataset.labels}
-    counts = SetAside() if set_aside is None else set_aside
-    cut = dataset.split_sentences
-    examples = read_files(files, folder, name=dataset.name, prefix=prefix, cut=cut, set_aside=counts, **about)
+    examples = read_files(
+        files,
+        folder,
+        name=dataset.name,
+        format=dataset.format,
+        options=dataset.options,
+        labels=dataset.labels,
+        prefix=prefix,
+        cut=dataset.split_sentences,
+        shuffle=dataset.shuffle,
+        set_aside=SetAside() if set_aside is None else set_aside,
+    )
     if not limit or limit >= len(examples):
         return examples
     return [examples[i] for i in sorted(random.Random(seed).sample(range(len(examples)), limit))]
@@ -82,6 +90,7 @@ def read_files(
     labels: Mapping[str, str | None],
     prefix: str,
     cut: bool,
+    shuffle: int | None,
     set_aside: SetAside,
 ) -> list[Example]:
     """Read files of a format, their sentences numbered through.
@@ -94,6 +103,7 @@ def read_files(
     labels (Mapping): the words asked for each tag, None for one that is left out.
     prefix (str): what the names of the sentences begin with.
     cut (bool): what is read are documents, to be cut into sentences.
+    shuffle (int): the seed that a file's sentences, or documents, are shuffled with before it is sliced; None for not.
     set_aside (Counter): counts what cannot be used.
     RAISES (UniversalNERError): a file that is missing or empty, a bad line, a tag that is not known.
     """
@@ -106,7 +116,7 @@ def read_files(
             raise UniversalNERError(Errors.U080.format(path=folder / path, name=name, file=path))
         sentences: Iterable[Sentence] = read(folder / path, set_aside, name=name, format=format, options=options)
         if part is not None:
-            sentences = part.take(list(sentences))
+            sentences = part.take(_shuffle(sentences, shuffle))
         before = number
         for number, sentence in enumerate(sentences, before + 1):
             spans = frozenset(
@@ -173,6 +183,13 @@ def dev_examples(conversations: Iterable[Conversation]) -> list[Example]:
         if types:
             examples.append(Example(talk.id, talk.text, types, frozenset(spans)))
     return examples
+
+
+def _shuffle(sentences: Iterable[Sentence], seed: int | None) -> list[Sentence]:
+    shuffled = list(sentences)
+    if seed is not None:
+        random.Random(seed).shuffle(shuffled)
+    return shuffled
 
 
 def _cut(example: Example, set_aside: SetAside) -> list[Example]:
