@@ -56,10 +56,18 @@ def load(
     if not files:
         raise UniversalNERError(Errors.U224.format(name=dataset.name, split=split, known=", ".join(dataset.files)))
     prefix = dataset.name if split == "test" else f"{dataset.name}-{split}"
-    about = {"format": dataset.format, "options": dataset.options, "labels": dataset.labels}
-    counts = SetAside() if set_aside is None else set_aside
-    about |= {"shuffle": dataset.shuffle, "cut": dataset.split_sentences}
-    examples = read_files(files, folder, name=dataset.name, prefix=prefix, set_aside=counts, **about)
+    examples = read_files(
+        files,
+        folder,
+        name=dataset.name,
+        format=dataset.format,
+        options=dataset.options,
+        labels=dataset.labels,
+        prefix=prefix,
+        cut=dataset.split_sentences,
+        shuffle=dataset.shuffle,
+        set_aside=SetAside() if set_aside is None else set_aside,
+    )
     if not limit or limit >= len(examples):
         return examples
     return [examples[i] for i in sorted(random.Random(seed).sample(range(len(examples)), limit))]
@@ -81,9 +89,9 @@ def read_files(
     options: Mapping[str, Any],
     labels: Mapping[str, str | None],
     prefix: str,
+    cut: bool,
+    shuffle: int | None,
     set_aside: SetAside,
-    cut: bool = False,
-    shuffle: int | None = None,
 ) -> list[Example]:
     """Read files of a format, their sentences numbered through.
 
@@ -94,9 +102,9 @@ def read_files(
     options (Mapping): the format's options.
     labels (Mapping): the words asked for each tag, None for one that is left out.
     prefix (str): what the names of the sentences begin with.
-    set_aside (Counter): counts what cannot be used.
     cut (bool): what is read are documents, to be cut into sentences.
-    shuffle (int): a seed to shuffle what a file holds with before it is sliced; None leaves its order.
+    shuffle (int): the seed that a file's sentences, or documents, are shuffled with before it is sliced; None for not.
+    set_aside (Counter): counts what cannot be used.
     RAISES (UniversalNERError): a file that is missing or empty, a bad line, a tag that is not known.
     """
     types = tuple(dict.fromkeys(label for label in labels.values() if label))
@@ -178,11 +186,10 @@ def dev_examples(conversations: Iterable[Conversation]) -> list[Example]:
 
 
 def _shuffle(sentences: Iterable[Sentence], seed: int | None) -> list[Sentence]:
-    """All sentences, in an order that depends on the seed; None leaves it."""
-    found = list(sentences)
+    shuffled = list(sentences)
     if seed is not None:
-        random.Random(seed).shuffle(found)
-    return found
+        random.Random(seed).shuffle(shuffled)
+    return shuffled
 
 
 def _cut(example: Example, set_aside: SetAside) -> list[Example]:

@@ -76,7 +76,7 @@ def read_column_set(
     options = {"token": token, "tag": tag, "count": columns, "separator": separator}
     words = name_labels(find_tags(path, "columns", options)) if labels is None else labels
     set_aside = SetAside()
-    about = {"name": name, "format": "columns", "options": options, "labels": words}
+    about = {"name": name, "format": "columns", "options": options, "labels": words, "cut": False, "shuffle": None}
     examples = read_files([path.name], path.parent, prefix=f"{name}-train", set_aside=set_aside, **about)
     return _make_source(name, license, {path.name: path}, examples, set_aside, max_tokens)
 

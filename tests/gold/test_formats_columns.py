@@ -21,6 +21,11 @@ COLUMNS = {
         "Ada\tB-per\n-DOCSTART-\tO\nBee\tI-per\n",
         [("Ada", [("Ada", "per")]), ("Bee", [("Bee", "per")])],
     ),
+    "documents, whole": (
+        {"documents": True},
+        "-DOCSTART-\tO\n\nAda\tB-per\n\nleft\tO\n\n-DOCSTART-\tO\n\nBee\tB-per\n",
+        [("Ada left", [("Ada", "per")]), ("Bee", [("Bee", "per")])],
+    ),
     "blank lines that are not empty": ({}, "Ada\tO\n\t\n \nBee\tO\n", [("Ada", []), ("Bee", [])]),
     "separators of lines inside a token": (
         {},

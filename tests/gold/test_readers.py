@@ -100,6 +100,16 @@ def test_a_split_may_be_a_slice_of_a_file(tmp_path, file, expected):
     assert [e.text for e in load(make_set({"test": (file,)}), tmp_path)] == [f"word{i}" for i in expected]
 
 
+def test_a_file_is_shuffled_before_it_is_sliced(tmp_path):
+    write(tmp_path, {"a.txt": "".join(f"word{i}\tO\n\n" for i in range(20))})
+    dataset = make_set({"train": ("a.txt[:80%]",), "test": ("a.txt[80%:]",)}, shuffle=0)
+    parts = {split: [e.text for e in load(dataset, tmp_path, split=split)] for split in ("train", "test")}
+    assert (len(parts["train"]), len(parts["test"])) == (16, 4)
+    assert sorted(parts["train"] + parts["test"]) == sorted(f"word{i}" for i in range(20))
+    assert parts["test"] != [f"word{i}" for i in range(16, 20)]
+    assert parts["test"] == [e.text for e in load(dataset, tmp_path)]
+
+
 def test_files_of_a_split_are_numbered_through(tmp_path):
     write(tmp_path, {"a.txt": "a\tO\n\nb\tO\n", "b.txt": "c\tO\n"})
     examples = load(make_set({"test": ("a.txt", "b.txt")}), tmp_path)

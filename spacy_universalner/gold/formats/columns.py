@@ -22,6 +22,7 @@ def read_columns(
     separator: str | None = "\t",
     scheme: Scheme = "bio",
     skip: str = "",
+    documents: bool = False,
 ) -> Iterator[Sentence]:
     """Read a column file; marks of documents are left out.
 
@@ -33,10 +34,11 @@ def read_columns(
     separator (str): what stands between two columns; None for any white space.
     scheme (str): how tags spell entities (see `find_runs`).
     skip (str): a regular expression; sentences in which it is found are set aside.
+    documents (bool): all sentences up to the next mark of a document are read as one.
     RAISES (UniversalNERError): a line with another number of columns, or a tag that spells nothing.
     """
     tags = [tag] if isinstance(tag, int) else list(tag)
-    for block in _read_blocks(path):
+    for block in _read_blocks(path, documents):
         rows = [_split(line, number, path, (token, *tags), count, separator) for number, line in block]
         sentence = _build(rows, block[0][0], path, scheme, set_aside)
         if skip and re.search(skip, sentence.text):
@@ -70,16 +72,17 @@ def read_conllu(
         yield from visible(sentence, set_aside)
 
 
-def _read_blocks(path: Path) -> Iterator[list[Line]]:
-    """The lines between two blank ones or marks of documents, with their numbers."""
+def _read_blocks(path: Path, documents: bool = False) -> Iterator[list[Line]]:
+    """The lines between two blank ones or marks of documents, or between marks alone, with their numbers."""
     block: list[Line] = []
     # Only \n ends a line: a token may hold other characters that end one elsewhere.
     with path.open(encoding="utf-8-sig", newline="\n") as file:
         try:
             for number, line in enumerate(file, 1):
-                if line.strip() and not line.startswith(DOCUMENT):
+                mark = line.startswith(DOCUMENT)
+                if line.strip() and not mark:
                     block.append((number, line.rstrip("\r\n")))
-                elif block:
+                elif block and (mark or not documents):
                     yield block
                     block = []
         except UnicodeDecodeError as err:
