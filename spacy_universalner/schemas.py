@@ -271,9 +271,8 @@ class SystemSettings(Settings):
     )
     component: Words = Field(title="The component of the pipeline that is asked")
     asked: Literal["types", "labels", "fixed"] = Field(
-        title="By predict(docs, types); with each set's types written to its config; or with the labels it has"
+        title="By predict(docs, types); with each set's types as its labels; or with the labels it has"
     )
-    labels: Words | None = Field(title="Where in the component's config labels stand (asked = labels), else null")
     words: dict[str, Words] | None = Field(
         title="The type that each label is (asked = fixed); null where labels are types"
     )
@@ -282,16 +281,13 @@ class SystemSettings(Settings):
     tell_dataset: bool = Field(title="Tell the engine the data set (asked = types, template dataset.v1)")
     batch_size: PositiveInt = Field(title="Texts per batch of the pipeline")
 
-    @field_validator("labels", "words", "tell_dataset")
+    @field_validator("words", "tell_dataset")
     @classmethod
     def check_use(cls, value: Any, info: ValidationInfo) -> Any:
         """A setting is given where it has a meaning, and nowhere else."""
-        of = {"labels": "labels", "words": "fixed", "tell_dataset": "types"}[info.field_name]
-        asked = info.data.get("asked", of)
-        if value and asked != of:
-            raise ValueError(f"has no meaning for asked = {asked}: set it to null, or false")
-        if info.field_name == "labels" and value is None and asked == of:
-            raise ValueError("needed where asked is labels")
+        of = {"words": "fixed", "tell_dataset": "types"}[info.field_name]
+        if value and info.data.get("asked", of) != of:
+            raise ValueError(f"has no meaning for asked = {info.data['asked']}: set it to null, or false")
         return value
 
 

@@ -9,7 +9,7 @@ import spacy
 from confection import Config
 from spacy.language import Language
 from spacy.tokens import Doc, Span
-from spacy.util import load_model_from_config, set_dot_to_object
+from spacy.util import load_model_from_config
 
 from ..errors import Errors, UniversalNERError
 from ..gold.datasets import DataSet
@@ -41,9 +41,8 @@ class System:
     source (Path): the file it was read from, for messages.
     pipeline (str | None): folder or package of its pipeline, with {set} where the name of the data set goes.
     component (str): the component that is asked.
-    asked (str): how: "types" by its `predict(docs, types)`, "labels" with the types of the set in its config, "fixed"
+    asked (str): how: "types" by its `predict(docs, types)`, "labels" with the types of the set as its labels, "fixed"
         with the labels it has.
-    labels (str | None): where in the component's config the labels stand, dotted.
     words (Mapping | None): the type that each label is, where it is not the type itself.
     spans_key (str | None): key of the span group that holds what was found; None for doc.ents.
     score (str | None): extension of a span that holds its score. A group with scores as its attribute needs none.
@@ -61,7 +60,6 @@ class System:
         pipeline: str | None,
         component: str,
         asked: Literal["types", "labels", "fixed"],
-        labels: str | None = None,
         words: Mapping[str, str] | None = None,
         spans_key: str | None = None,
         score: str | None = None,
@@ -78,12 +76,11 @@ class System:
         self._pipeline = pipeline
         self._component = component
         self._asked = asked
-        self._labels = labels
         self._words = dict(words or {})
         self._spans_key = spans_key
         self._score = score
         self._tell_dataset = tell_dataset
-        self._made: tuple[Any, Language] | None = None
+        self._made: tuple[str | None, Language] | None = None
 
     def prepare(self, dataset: DataSet) -> Predict:
         """Make the pipeline ready for a data set.
@@ -95,7 +92,9 @@ class System:
         if self._asked == "types":
             return self._prepare_types(dataset)
         nlp = self._make(dataset)
-        if self._asked == "fixed":
+        if self._asked == "labels":
+            self._set_labels(nlp, dataset.types)
+        else:
             self._check_labels(nlp, dataset)
         return lambda texts, types: [
             self._read(doc, names) for doc, names in zip(self._annotate(nlp, texts), types, strict=True)
@@ -117,24 +116,16 @@ class System:
     def _make(self, dataset: DataSet) -> Language:
         """The pipeline for a set; one that serves the next set too is kept."""
         where = self._pipeline and self._pipeline.replace(PLACE, dataset.name)
-        labels = dataset.types if self._asked == "labels" else ()
-        key = (where, labels)
-        if self._made is None or self._made[0] != key:
+        if self._made is None or self._made[0] != where:
             self._made = None  # let go of its memory first
-            self._made = key, self._open(where, list(labels))
+            self._made = where, self._open(where)
         return self._made[1]
 
-    def _open(self, where: str | None, labels: list[str]) -> Language:
-        place = f"components.{self._component}.{self._labels}"
+    def _open(self, where: str | None) -> Language:
         try:
             with warnings.catch_warnings():
                 warnings.filterwarnings("ignore", message=NO_SHARDS)
-                if where is not None:
-                    return spacy.load(where, config={place: labels} if self._labels else {})
-                config = Config(self._config).copy()
-                if self._labels:
-                    set_dot_to_object(config, place, labels)
-                return load_model_from_config(config, auto_fill=True)
+                return spacy.load(where) if where else load_model_from_config(Config(self._config), auto_fill=True)
         except UniversalNERError:
             raise
         except (ValueError, OSError, ImportError, KeyError) as err:  # what spaCy and the components' libraries say
@@ -150,6 +141,16 @@ class System:
     def _no_component(self, nlp: Language, expected: str) -> UniversalNERError:
         about = {"component": self._component, "expected": expected, "pipes": ", ".join(nlp.pipe_names) or "none"}
         return UniversalNERError(Errors.U243.format(name=self.name, **about))
+
+    def _set_labels(self, nlp: Language, types: Iterable[str]) -> None:
+        """Have a component look for these types: by its methods if it has some, else by its attribute."""
+        pipe = self._get(nlp, "labels", "that has labels")
+        if hasattr(pipe, "clear") and hasattr(pipe, "add_label"):
+            pipe.clear()
+            for name in types:
+                pipe.add_label(name)
+        else:
+            pipe.labels = list(types)
 
     def _check_labels(self, nlp: Language, dataset: DataSet) -> None:
         labels = self._get(nlp, "labels", "that has labels").labels
