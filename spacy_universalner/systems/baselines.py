@@ -20,6 +20,7 @@ from spacy.language import Language
 from spacy.tokens import Doc, DocBin
 from spacy.training import Example as Pair
 from spacy.training.initialize import init_nlp
+from spacy.training.loop import DIR_MODEL_BEST, DIR_MODEL_LAST
 from spacy.training.loop import train as spacy_train
 
 from ..errors import Errors, UniversalNERError
@@ -170,8 +171,8 @@ def train_spacy(
             dropout=dropout,
             logger={"@loggers": LOGGER, "name": progress},
         )
-        trained, best = spacy_train(init_nlp(config), work / "trained", stdout=io.StringIO(), stderr=io.StringIO())
-        nlp = spacy.load(best)
+        spacy_train(init_nlp(config), work / "trained", stdout=io.StringIO(), stderr=io.StringIO())
+        nlp = _choose_best([work / "trained" / part for part in (DIR_MODEL_BEST, DIR_MODEL_LAST)], dev)
         nlp.config["paths"].update(train=None, dev=None)
         nlp.config["training"]["logger"] = logger
         facts |= {"encoder": "spaCy's own", "weights": "random at the start"}
@@ -306,11 +307,21 @@ def _fit(
     return {"updates": done.global_step, "of": updates, "train_loss": round(done.training_loss, 4)}
 
 
+def _choose_best(folders: Sequence[Path], dev: Sequence[Doc]) -> Language:
+    """The pipeline with the highest F1 on what is held out: the last updates of a run are not evaluated in it."""
+    pipelines = [spacy.load(folder) for folder in folders if folder.is_dir()]
+    return max(pipelines, key=lambda nlp: _measure(nlp, dev))
+
+
+def _measure(nlp: Language, dev: Sequence[Doc]) -> float:
+    """F1 on gold docs, 0-100."""
+    pairs = [Pair(nlp.make_doc(doc.text), doc) for doc in dev]
+    return round(100 * (nlp.evaluate(pairs)["ents_f"] or 0), 2)
+
+
 def _publish(nlp: Language, dev: Sequence[Doc], work: Path, folder: Path, facts: dict[str, Any]) -> dict[str, Any]:
     """Measure a pipeline on what is held out, and put it in its place in one step."""
-    pairs = [Pair(nlp.make_doc(doc.text), doc) for doc in dev]
-    scores = nlp.evaluate(pairs)
-    facts["dev_f1"] = round(100 * (scores["ents_f"] or 0), 2)
+    facts["dev_f1"] = _measure(nlp, dev)
     nlp.meta.update(name=f"{facts['kind']}_{facts['set']}".replace("-", "_"), version="0.0.0", baseline=facts)
     ready = work / "ready"
     shutil.rmtree(ready, ignore_errors=True)

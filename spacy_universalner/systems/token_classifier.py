@@ -230,7 +230,7 @@ class TokenClassifier(Pipe):
         for first, last, label in read_tags([self._tags[i] for i in best]):
             spans.append(doc[words[first].i : words[last - 1].i + 1])
             spans[-1].label_ = label
-            scores.append(float(chances[range(first, last), best[first:last]].prod()))
+            scores.append(float(chances[np.arange(first, last), best[first:last]].prod()))
         doc.set_ents(spans)
         doc.spans[self.spans_key] = SpanGroup(doc, name=self.spans_key, spans=spans, attrs={"scores": scores})
 

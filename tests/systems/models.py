@@ -1,9 +1,10 @@
 """Tiny real models for the systems: an encoder-decoder, a token classifier, spaCy's ner."""
 
+from types import SimpleNamespace
+
 import spacy
 from spacy.training import Example as Pair
 
-from spacy_universalner.gold.datasets import TOKEN_TAG, DataSet
 from spacy_universalner.gold.readers import Example
 from spacy_universalner.systems.encoder import make_small
 from spacy_universalner.systems.tagging import tag_labels
@@ -16,9 +17,9 @@ CITIES = ("Paris", "Rome", "Oslo", "Bonn", "Bern", "Riga")
 TYPES = ("person", "city", "date")
 
 
-def make_dataset(name="tiny", types=TYPES) -> DataSet:
-    """A data set of some types. Only its name and types matter to a system."""
-    return DataSet(name, "tiny.txt", TOKEN_TAG, {kind.upper(): kind for kind in types})
+def make_dataset(name="tiny", types=TYPES) -> SimpleNamespace:
+    """A data set as far as a system sees it: its name and its types."""
+    return SimpleNamespace(name=name, types=tuple(types))
 
 
 def make_examples(types=("person", "city")) -> list[Example]:
