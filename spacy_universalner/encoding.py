@@ -21,8 +21,8 @@ class Encoder:
     """Turns passages, questions and answers into token ids.
 
     Each exchange is tokenised as one string, or as the pieces its template cuts it into, and followed by the id of the
-    end token. Special tokens are never recognised in text, so "<|im_end|>" in a passage or a label is so many ordinary
-    characters.
+    end token, but for a passage in one turn with its question. Special tokens are never recognised in text, so
+    "<|im_end|>" in a passage or a label is so many ordinary characters.
 
     tokenizer (PreTrainedTokenizerFast): the student's tokenizer, with its end token set.
     template (Template): the conversation.
@@ -36,7 +36,8 @@ class Encoder:
 
     def passage(self, text: str, dataset: str = "") -> list[int]:
         """The prefix that all questions of a passage share, special first tokens of the tokenizer included."""
-        return [*self._ids(self.template.passage(text, dataset), first=True), self.end]
+        ids = self._ids(self.template.passage(text, dataset), first=True)
+        return [*ids, self.end] if self.template.ends_passage else ids
 
     def _ask(self, types: tuple[str, ...]) -> tuple[int, ...]:
         """The prompt of a question. Passage and prompt together are what inference starts from."""
@@ -44,7 +45,8 @@ class Encoder:
 
     def first_exchange(self, text: str, dataset: str = "") -> Exchange:
         """A passage as it is learnt from."""
-        return self._exchange(self.template.first_turn(text, dataset), first=True)
+        exchange = self._exchange(self.template.first_turn(text, dataset), first=True)
+        return exchange if self.template.ends_passage else Exchange(exchange.ids[:-1], len(exchange.ids) - 1)
 
     def exchange(self, queries: Sequence[Query]) -> Exchange:
         """A question and its answer as they are learnt. The answer's first token starts where the prompt ends."""

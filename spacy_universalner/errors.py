@@ -432,3 +432,36 @@ class Errors(metaclass=_Coded):
     U225 = "Data set {name!r} cannot be read as {format!r}: {reason}. Known formats: {known}."
     U226 = "{where}: damaged XML ({reason}). Repair this line, or fetch the file again."
     U227 = "{where}: {tags} tags for {tokens} tokens, expected one for each. Fetch the file again."
+    # systems of the benchmark
+    U240 = (
+        "The model {name!r} cannot be used: {reason}. Name a folder with its config.json, tokenizer and weights in "
+        "safetensors, or a repository of a hub (owner/name) that can be reached."
+    )
+    U241 = (
+        "A passage of {tokens} tokens with its types does not fit the {context} tokens that {name} reads. Lower "
+        "max_passage_tokens in the component's config, or ask fewer types."
+    )
+    U242 = (
+        "The pipeline of the system {name!r} cannot be made: {reason} It needs what the comments in {path} say: a "
+        "folder (`weasel run assemble .`, or `weasel run baseline .` for one that is trained on its set), a package "
+        "that is installed, or a model that can be reached."
+    )
+    U243 = "The pipeline of the system {name!r} has no component {component!r} {expected}; it has {pipes}."
+    U244 = (
+        "The system {name!r} has no label for these types of the set {dataset!r}, and answers them with nothing: "
+        "{types}. Its labels: {labels}."
+    )
+    U245 = (
+        "The token classifier has no model: it was neither trained nor loaded. Train one (`weasel run baseline .`) and "
+        "load its pipeline."
+    )
+    U246 = (
+        "No baseline can be trained on {name!r}: {reason}. Expected sentences with entities, some of which can be held "
+        "out."
+    )
+    U247 = "{path} is being trained by another process. Wait until it has ended."
+    U248 = "{got} labels for {count} outputs of the model in {path}. The folder is damaged or mixed up: train it again."
+    U249 = (
+        "The pipeline of the system {name!r} has changed a text: got {got!r}…, expected {expected!r}…. Offsets would "
+        "be those of another text: take out what does (spacy-llm does where a model has a context_length)."
+    )

@@ -22,7 +22,7 @@ from .student import INDEX, WEIGHTS, read_shards
 
 TOKEN_VARIABLE = "HF_TOKEN"
 FAST_TOKENIZER = "tokenizer.json"
-SLOW_TOKENIZER = ("tokenizer.model", "vocab.json", "merges.txt")
+SLOW_TOKENIZER = ("tokenizer.model", "spiece.model", "vocab.txt", "vocab.json", "merges.txt")
 SMALL_FILES = (
     "config.json",
     "generation_config.json",

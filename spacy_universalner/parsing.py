@@ -4,6 +4,7 @@ import ast
 import json
 import re
 import warnings
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from .records import mend
@@ -83,6 +84,40 @@ def parse_lists(answer: str) -> list[tuple[str, list[str], bool]]:
             found.append((_unescape(key[1]), _strings(items), True))
         key = following
     return found
+
+
+def parse_listing(answer: str, types: Sequence[str], *, ended: bool) -> tuple[list[tuple[str, str]], bool]:
+    """Read an answer of the form "type: entity; type: entity".
+
+    answer (str): what the model said.
+    types (Sequence): the types asked, which may hold colons themselves.
+    ended (bool): whether it came to its end; if not, its last entity is left out unless a semicolon follows.
+    RETURNS (tuple): the (type, entity) pairs in order, with the types asked as they were asked; and whether the answer
+        came to its end and each of its parts names a type.
+    """
+    parts = answer.split(";")
+    if not ended:
+        parts.pop()
+    known = {clean(name).casefold(): clean(name) for name in sorted(types, key=len)}
+    pairs, whole = [], ended
+    for part in filter(None, map(str.strip, parts)):
+        name, entity = _split_part(part, known)
+        if entity:
+            pairs.append((name, entity))
+        else:
+            whole = False
+    return pairs, whole
+
+
+def _split_part(part: str, known: Mapping[str, str]) -> tuple[str, str]:
+    """The type and the entity of "type: entity", the longest type known; the entity is "" where there is no type."""
+    for name in sorted(known, key=len, reverse=True):
+        head = part[: len(name)]
+        rest = part[len(name) :].lstrip()
+        if head.casefold() == name and rest.startswith(":"):
+            return known[name], clean(rest[1:])
+    name, _, entity = part.partition(":")
+    return clean(name), clean(entity)
 
 
 def is_whole(answer: str) -> bool:

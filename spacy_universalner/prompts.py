@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from .errors import Errors, UniversalNERError
-from .parsing import clean, is_whole, parse_list, parse_lists
+from .parsing import clean, is_whole, parse_list, parse_listing, parse_lists
 from .records import Query, read_json, sha256_json, write_json
 from .registry import Answer
 
@@ -162,6 +162,11 @@ class Template:
         """Whether answers escape characters beyond ASCII."""
         return False
 
+    @property
+    def ends_passage(self) -> bool:
+        """Whether the end token follows the passage's exchange."""
+        return True
+
     def repeats(self, answer: str) -> bool:
         """Whether an answer names a mention again. None does in training: it goes round in circles."""
         return _any_twice(parse_list(answer) or ())
@@ -182,6 +187,15 @@ class Template:
 
     def save(self, folder: Path) -> None:
         write_json(folder / TEMPLATE_FILE, asdict(self))
+
+
+@dataclass(frozen=True)
+class OneTurnTemplate(Template):
+    """A conversation of one turn, for models that were tuned on single instructions: passage and question are one."""
+
+    @property
+    def ends_passage(self) -> bool:
+        return False
 
 
 @dataclass(frozen=True)
@@ -324,9 +338,93 @@ ALL_IN_ONE_V1 = JointTemplate(
     question="USER: What describes each of {types} in the text? ASSISTANT:",
     answer_prefix=PLAIN_V1.answer_prefix,
 )
+# What models that were never tuned on our answers are told of them; the words are ours.
+FORM = "Answer with a JSON list of the mentions as they stand in the text, [] if there are none."
+# Vicuna from version 1.1 on (lm-sys/FastChat: conversation.py, "vicuna_v1.1").
+VICUNA_V1 = Template(
+    name="vicuna.v1",
+    opening=(
+        "A chat between a curious user and an artificial intelligence assistant. The assistant gives helpful, "
+        "detailed, and polite answers to the user's questions. USER: Text: {text} ASSISTANT: I've read this text."
+    ),
+    question=f"USER: What describes {{type}} in the text? {FORM} ASSISTANT:",
+    answer_prefix=" ",
+)
+# Alpaca, the prompt without an input (tatsu-lab/stanford_alpaca: train.py), whose instruction holds the text: the one
+# with an input has the question before the text, and nothing could be computed once for all questions about it.
+ALPACA_V1 = OneTurnTemplate(
+    name="alpaca.v1",
+    opening=(
+        "Below is an instruction that describes a task. Write a response that appropriately completes the request."
+        "\n\n### Instruction:\nText: {text}\n"
+    ),
+    question=f"What describes {{type}} in the text? {FORM}\n\n### Response:",
+    answer_prefix="",
+)
 TEMPLATES = {
-    template.name: template for template in (PLAIN_V1, UNINER_V1, DATASET_V1, PLAIN_DEFINITION_V1, ALL_IN_ONE_V1)
+    template.name: template
+    for template in (
+        PLAIN_V1,
+        UNINER_V1,
+        DATASET_V1,
+        PLAIN_DEFINITION_V1,
+        ALL_IN_ONE_V1,
+        VICUNA_V1,
+        ALPACA_V1,
+    )
 }
+
+
+@dataclass(frozen=True)
+class SourcePrompt:
+    """What an encoder-decoder reads, a passage with all types asked of it, and how its answer is read.
+
+    name (str): versioned name.
+    source (str): the whole input, with {types} where the types go and {text} where the passage goes.
+    nothing (str): the answer that nothing was found.
+    """
+
+    name: str
+    source: str
+    nothing: str
+
+    def ask(self, text: str, types: Sequence[str]) -> str:
+        """The input for one passage."""
+        return fill(self.source, types=", ".join(dict.fromkeys(types)), text=text)
+
+    def answer(self, queries: Sequence[Query]) -> str:
+        """What a model should say."""
+        found = [f"{query.type}: {mention}" for query in queries for mention in query.mentions]
+        return "; ".join(found) or self.nothing
+
+    def read(self, answer: str, types: Sequence[str], *, ended: bool = True) -> list[Answer]:
+        """What was said about each type.
+
+        A type that is named in other case is that type; one that was not asked is passed over. No answer is complete
+        where the whole was cut off, or has a part that names no type.
+
+        ended (bool): whether the model came to its end; if not, the last mention may be a part of one and is left out.
+        """
+        if answer.strip().casefold() == self.nothing.casefold():
+            return [Answer(complete=ended) for _ in types]
+        pairs, whole = parse_listing(answer, types, ended=ended)
+        return [
+            Answer(_distinct([mention for said, mention in pairs if said == clean(name)]), complete=whole)
+            for name in types
+        ]
+
+
+# The first of its instructions for entities, with the types as options (BeyonderXX/InstructUIE:
+# configs/instruction_config.json, src/uie_dataset.py). "category.Output" is theirs.
+INSTRUCTUIE_V1 = SourcePrompt(
+    name="instructuie.v1",
+    source=(
+        "Please list all entity words in the text that fit the category.Output format is "
+        '"type1: word1; type2: word2". \nOption: {types} \nText: {text} \nAnswer:'
+    ),
+    nothing="None",
+)
+SOURCE_PROMPTS = {prompt.name: prompt for prompt in (INSTRUCTUIE_V1,)}
 
 
 def fill(template: str, **values: str) -> str:
@@ -389,6 +487,13 @@ def get_teacher_prompt(name: str) -> TeacherPrompt:
     if name not in TEACHER_PROMPTS:
         raise UniversalNERError(Errors.U020.format(name=name, known=", ".join(TEACHER_PROMPTS)))
     return TEACHER_PROMPTS[name]
+
+
+def get_source_prompt(name: str) -> SourcePrompt:
+    """The prompt of an encoder-decoder by its versioned name. RAISES (UniversalNERError): no such name."""
+    if name not in SOURCE_PROMPTS:
+        raise UniversalNERError(Errors.U020.format(name=name, known=", ".join(SOURCE_PROMPTS)))
+    return SOURCE_PROMPTS[name]
 
 
 @cache

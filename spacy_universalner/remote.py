@@ -1,4 +1,4 @@
-"""Students that are no folder with a manifest yet: on a hub, or released as plain models."""
+"""Students that are no folder with a manifest yet, on a hub or released as plain models; and models that are none."""
 
 import shutil
 from dataclasses import replace
@@ -6,12 +6,13 @@ from pathlib import Path
 
 from .base import REPOSITORY, Base, cache_folder, fetch_checkpoint, fill_folder, local_name
 from .errors import Errors, UniversalNERError
-from .hub import Listing, Unavailable, download_files, list_repository
+from .hub import Listing, Unavailable, download, download_files, list_repository, no_weights
 from .prompts import TEMPLATES, UNINER_V1, get_template, load_template
 from .records import read_json
-from .student import MANIFEST, check_manifest, find_student
+from .student import INDEX, MANIFEST, WEIGHTS, check_manifest, find_student, write_manifest
 
 FOLDER = "students"
+MODELS = "models"
 
 
 def locate_student(
@@ -44,6 +45,45 @@ def locate_student(
     fill_folder(folder, lambda: _fetch(base, folder, revision, template, timeout))
     _expect_template(folder, template)
     return folder
+
+
+def locate_model(model: str, *, revision: str | None = None, timeout: float = 5.0) -> Path:
+    """The folder of a model that is no student, such as an encoder-decoder; fetched if the cache has none.
+
+    model (str): a folder, or a repository of a hub (owner/name); what is in the cache is used without asking again.
+    revision (str | None): commit, tag or branch of the repository; None for what is there when it is fetched.
+    timeout (float): seconds the hub may take to answer.
+    RAISES (UniversalNERError): no such folder or repository, or no weights in safetensors.
+    """
+    found = Path(model).expanduser()
+    if (found / "config.json").is_file():
+        names = [path.name for path in found.iterdir()]
+        if not {WEIGHTS, INDEX} & set(names):
+            raise _no_model(model, no_weights(names))
+        return found
+    if found.exists() or not REPOSITORY.fullmatch(model):
+        raise _no_model(model, "there is no such folder with a config.json, and it does not read owner/name")
+    folder = cache_folder() / MODELS / "--".join(part.replace("/", "--") for part in (model, revision) if part)
+    fill_folder(folder, lambda: _fetch_model(model, folder, revision, timeout))
+    check_manifest(folder, ("config.json", WEIGHTS))
+    return folder
+
+
+def _fetch_model(model: str, folder: Path, revision: str | None, timeout: float) -> None:
+    try:
+        listing = list_repository(model, timeout=timeout, revision=revision)
+        part = folder.with_name(f".fetch-{folder.name}-{listing.revision[:12]}")
+        part.mkdir(exist_ok=True)
+        download(model, listing, part, timeout=timeout)
+    except Unavailable as err:
+        raise _no_model(model, err) from err
+    write_manifest(part, {"name": model, "source": f"hub, revision {listing.revision}"})
+    shutil.rmtree(folder, ignore_errors=True)  # one without a manifest
+    part.replace(folder)
+
+
+def _no_model(model: str, reason: object) -> UniversalNERError:
+    return UniversalNERError(Errors.U240.format(name=model, reason=reason))
 
 
 def _fetch(base: Base, folder: Path, revision: str | None, template: str | None, timeout: float) -> None:

@@ -223,6 +223,74 @@ class AblateSettings(Settings):
     studies: dict[str, dict[str, ArmSettings]] = Field(title="Students to compare, by study and name")
 
 
+class BertSettings(Settings):
+    base: str | None = Field(title="Encoder, a repository of the hub (owner/name) or a folder; null for a small one")
+    otherwise: Literal["small", "stop"] = Field(title="What to do where the base cannot be had; small is said so")
+    layers: PositiveInt = Field(title="Layers of a small encoder, which starts from random weights")
+    width: PositiveInt = Field(title="Its width")
+    heads: PositiveInt = Field(title="Its attention heads")
+    vocabulary: PositiveInt = Field(title="Its word pieces, made from the sentences that are trained on")
+    max_tokens: int = Field(ge=8, title="Longest window, in word pieces; longer sentences are cut into several")
+    overlap: int = Field(ge=0, title="Words that a window shares with the next")
+    epochs: PositiveInt = Field(title="Passes over the sentences")
+    max_minutes: float = Field(gt=0, title="Wall time of the updates; the learning rate reaches its end by then")
+    batch_size: PositiveInt = Field(title="Windows per update")
+    learning_rate: float = Field(gt=0, title="Peak learning rate")
+    warmup: float = Field(ge=0, lt=1, title="Share of the run in which the rate rises")
+    weight_decay: float = Field(ge=0, title="AdamW weight decay")
+    save_minutes: float = Field(gt=0, title="Minutes between checkpoints")
+
+    @field_validator("heads")
+    @classmethod
+    def check_heads(cls, value: int, info: ValidationInfo) -> int:
+        """Heads share the width evenly."""
+        if info.data.get("width", value) % value:
+            raise ValueError(f"must divide width, {info.data['width']}")
+        return value
+
+
+class SpacySettings(Settings):
+    epochs: PositiveInt = Field(title="Passes over the sentences at most")
+    patience: int = Field(ge=0, title="Updates without a better F1 after which the run stops, 0 for never")
+    eval_every: PositiveInt = Field(title="Updates between two evaluations")
+    dropout: float = Field(ge=0, lt=1, title="Dropout")
+
+
+class BaselineSettings(Settings):
+    limit: int = Field(ge=0, title="Sentences to learn from, held out ones included, 0 for all")
+    dev_share: float = Field(gt=0, lt=1, title="Share of them held out")
+    seed: int = Field(title="Seed of the sample, the split and the training")
+    bert: BertSettings
+    spacy: SpacySettings
+
+
+class SystemSettings(Settings):
+    title: Words = Field(title="Name of the system in the table")
+    pipeline: Words | None = Field(
+        title="Folder or package of its pipeline, with {set} where the data set's name goes; null for the one below"
+    )
+    component: Words = Field(title="The component of the pipeline that is asked")
+    asked: Literal["types", "labels", "fixed"] = Field(
+        title="By predict(docs, types); with each set's types as its labels; or with the labels it has"
+    )
+    words: dict[str, Words] | None = Field(
+        title="The type that each label is (asked = fixed); null where labels are types"
+    )
+    spans_key: Words | None = Field(title="Key of the doc.spans that hold what was found, null for doc.ents")
+    score: Words | None = Field(title="Extension of a span that holds its score, null for none")
+    tell_dataset: bool = Field(title="Tell the engine the data set (asked = types, template dataset.v1)")
+    batch_size: PositiveInt = Field(title="Texts per batch of the pipeline")
+
+    @field_validator("words", "tell_dataset")
+    @classmethod
+    def check_use(cls, value: Any, info: ValidationInfo) -> Any:
+        """A setting is given where it has a meaning, and nowhere else."""
+        of = {"words": "fixed", "tell_dataset": "types"}[info.field_name]
+        if value and info.data.get("asked", of) != of:
+            raise ValueError(f"has no meaning for asked = {info.data['asked']}: set it to null, or false")
+        return value
+
+
 SECTIONS: dict[str, type[Settings]] = {
     "documents": DocumentsSettings,
     "sample": SampleSettings,
@@ -231,7 +299,11 @@ SECTIONS: dict[str, type[Settings]] = {
     "train": TrainSettings,
     "supervise": SuperviseSettings,
     "ablate": AblateSettings,
+    "baseline": BaselineSettings,
 }
+SYSTEM = "benchmark"
+"""The section that makes a spaCy config a system of the benchmark: spaCy has a section called system."""
+SPACY_SECTIONS = ("paths", "system", "nlp", "components", "corpora", "training", "pretraining", "initialize")
 
 
 def read_config(path: Path) -> Config:
@@ -264,6 +336,32 @@ def load_settings(path: Path, section: str) -> Settings:
     if unknown:
         raise UniversalNERError(Errors.U010.format(path=path, problems="\n".join(unknown)))
     return settings
+
+
+def load_system_settings(path: Path) -> tuple[SystemSettings, Config]:
+    """Read a system of the benchmark.
+
+    path (Path): a file in spaCy's config format, with a section [benchmark].
+    RETURNS (tuple): the validated settings, and the spaCy config beside them, empty where a pipeline is named.
+    RAISES (UniversalNERError): a missing or unreadable file, or every wrong, unknown and missing key at once.
+    """
+    config = read_config(path)
+    known = (SYSTEM, *SPACY_SECTIONS)
+    problems = [
+        f"  [{name}]: unknown section, expected one of {', '.join(known)}" for name in config if name not in known
+    ]
+    given = config.pop(SYSTEM, {})
+    has_own = "nlp" in config
+    if "pipeline" in given and (given["pipeline"] is None) != has_own:
+        wrong = "none is below: name one, or add [nlp]" if not has_own else "one is below too: set it to null"
+        problems.append(f"  [{SYSTEM}] pipeline: got {given['pipeline']!r}, and {wrong}")
+    try:
+        settings = SystemSettings(**given)
+    except ValidationError as err:
+        problems += [f"  [{SYSTEM}] {_problem(e)}" for e in err.errors()]
+    if problems:
+        raise UniversalNERError(Errors.U010.format(path=path, problems="\n".join(problems)))
+    return settings, config
 
 
 def change_settings(settings: S, changes: Mapping[str, Any], *, where: str) -> S:

@@ -9,14 +9,17 @@ from spacy_universalner.parsing import is_whole
 from spacy_universalner.prompts import (
     ALL_IN_ONE_V1,
     DATASET_V1,
+    INSTRUCTUIE_V1,
     PLAIN_DEFINITION_V1,
     PLAIN_V1,
+    SOURCE_PROMPTS,
     TEACHER_PROMPTS,
     TEMPLATE_FILE,
     TEMPLATES,
     TYPE_V1,
     UNINER_V1,
     Turn,
+    get_source_prompt,
     get_teacher_prompt,
     get_template,
     load_template,
@@ -99,6 +102,12 @@ SYSTEM = "A virtual assistant answers questions from a user based on the provide
 PARAGRAPH = "A virtual assistant answers questions from a user based on the provided paragraph."
 READ = "I've read this text."
 PERSON = "USER: What describes person in the text?"
+VICUNA = (
+    "A chat between a curious user and an artificial intelligence assistant. "
+    "The assistant gives helpful, detailed, and polite answers to the user's questions."
+)
+FORM = "Answer with a JSON list of the mentions as they stand in the text, [] if there are none."
+ALPACA = "Below is an instruction that describes a task. Write a response that appropriately completes the request."
 LITERALS = {
     "plain.v1": (
         f"{SYSTEM} USER: Text: Zoë. ASSISTANT: {READ}",
@@ -130,6 +139,18 @@ LITERALS = {
         Turn((f"{SYSTEM} USER: Text: Zoë. ASSISTANT: {READ}",), 0),
         Turn(('USER: What describes each of ["person"] in the text? ASSISTANT: {"person": ["Zoë"]}',), 20),
     ),
+    "vicuna.v1": (
+        f"{VICUNA} USER: Text: Zoë. ASSISTANT: {READ}",
+        f"{PERSON} {FORM} ASSISTANT:",
+        Turn((f"{VICUNA} USER: Text: Zoë. ASSISTANT: {READ}",), 0),
+        Turn((f'{PERSON} {FORM} ASSISTANT: ["Zoë"]',), 8),
+    ),
+    "alpaca.v1": (
+        f"{ALPACA}\n\n### Instruction:\nText: Zoë.\n",
+        f"What describes person in the text? {FORM}\n\n### Response:",
+        Turn((f"{ALPACA}\n\n### Instruction:\nText: Zoë.\n",), 0),
+        Turn((f'What describes person in the text? {FORM}\n\n### Response:["Zoë"]',), 7),
+    ),
 }
 
 
@@ -141,6 +162,62 @@ def test_every_character_of_a_template(name):
     assert template.ask(["person"]) == asked
     assert template.first_turn("Zoë.", "conllpp") == first_turn
     assert template.turn([Query("person", ("Zoë",))]) == turn
+
+
+def test_an_encoder_decoder_is_asked_as_instructuie_was():
+    assert INSTRUCTUIE_V1.ask("Zoë.", ["person", "city", "person"]) == (
+        "Please list all entity words in the text that fit the category.Output format is "
+        '"type1: word1; type2: word2". \nOption: person, city \nText: Zoë. \nAnswer:'
+    )
+
+
+LISTINGS = {
+    "in order": ("person: Ada; city: Rome", True, [Answer(("Ada",)), Answer(("Rome",))]),
+    "types mixed": ("city: Rome; person: Ada; city: Oslo", True, [Answer(("Ada",)), Answer(("Rome", "Oslo"))]),
+    "a mention twice": ("person: Ada; person: Ada", True, [Answer(("Ada",)), Answer()]),
+    "nothing": (" None", True, [Answer(), Answer()]),
+    "nothing said": ("", True, [Answer(), Answer()]),
+    "other case": ("Person: Ada; CITY: Rome", True, [Answer(("Ada",)), Answer(("Rome",))]),
+    "a type not asked": ("animal: dog; person: Ada", True, [Answer(("Ada",)), Answer()]),
+    "a colon in a mention": ("person: Ada: a life", True, [Answer(("Ada: a life",)), Answer()]),
+    "no type": (
+        "person: Ada; Rome",
+        True,
+        [Answer(("Ada",), complete=False), Answer(complete=False)],
+    ),
+    "no mention": ("person:; city: Rome", True, [Answer(complete=False), Answer(("Rome",), complete=False)]),
+    "cut off in a mention": (
+        "person: Ada; city: Ro",
+        False,
+        [Answer(("Ada",), complete=False), Answer(complete=False)],
+    ),
+    "cut off between": ("person: Ada;", False, [Answer(("Ada",), complete=False), Answer(complete=False)]),
+}
+
+
+@pytest.mark.parametrize(("said", "ended", "expected"), LISTINGS.values(), ids=LISTINGS)
+def test_what_an_encoder_decoder_says_is_read(said, ended, expected):
+    assert INSTRUCTUIE_V1.read(said, ["person", "city"], ended=ended) == expected
+
+
+def test_a_type_may_hold_a_colon():
+    assert INSTRUCTUIE_V1.read("work: art: Mona Lisa; work: Iliad", ["work", "work: art"]) == [
+        Answer(("Iliad",)),
+        Answer(("Mona Lisa",)),
+    ]
+
+
+@pytest.mark.parametrize("mentions", [(), ("Ada", "Łukasz: a life"), ("a, b", '"c"')], ids=str)
+def test_a_listing_is_read_as_it_was_written(mentions):
+    queries = [Query("person", mentions), Query("city", ("Rome",)), Query("date", ())]
+    said = INSTRUCTUIE_V1.answer(queries)
+    assert INSTRUCTUIE_V1.read(said, ["person", "city", "date"]) == [Answer(query.mentions) for query in queries]
+
+
+@pytest.mark.parametrize("text", ODD.values(), ids=ODD)
+def test_an_encoder_decoder_reads_the_text_as_it_is(text):
+    before, after = INSTRUCTUIE_V1.ask("\0", ["person"]).split("\0")
+    assert INSTRUCTUIE_V1.ask(text, ["person"]) == before + text + after
 
 
 def test_all_types_in_one_question():
@@ -364,9 +441,10 @@ def test_a_folder_without_a_template_is_refused(tmp_path):
 def test_names_are_those_of_the_things_named():
     assert {name: get_template(name).name for name in TEMPLATES} == {name: name for name in TEMPLATES}
     assert {name: get_teacher_prompt(name).name for name in TEACHER_PROMPTS} == {name: name for name in TEACHER_PROMPTS}
+    assert {name: get_source_prompt(name).name for name in SOURCE_PROMPTS} == {name: name for name in SOURCE_PROMPTS}
 
 
-@pytest.mark.parametrize("get", [get_template, get_teacher_prompt])
+@pytest.mark.parametrize("get", [get_template, get_teacher_prompt, get_source_prompt])
 def test_an_unknown_name_is_refused(get):
     with pytest.raises(UniversalNERError, match="U020.*'v99'"):
         get("v99")

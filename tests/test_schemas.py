@@ -34,6 +34,7 @@ SHIPPED = {
     "train": "train.cfg",
     "supervise": "supervised.cfg",
     "ablate": "ablate.cfg",
+    "baseline": "baseline.cfg",
 }
 
 

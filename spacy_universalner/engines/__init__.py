@@ -148,6 +148,40 @@ def make_openai_engine(
     )
 
 
+@spacy.registry.universal_ner_engines("universal_ner.Seq2Seq.v1")
+def make_seq2seq_engine(
+    model: str,
+    revision: str | None = None,
+    prompt: str = "instructuie.v1",
+    device: str | None = None,
+    dtype: Literal["auto", "float32", "bfloat16"] = "auto",
+    batch_size: int = 16,
+    max_new_tokens: int = 256,
+) -> Engine:
+    """An encoder-decoder, such as InstructUIE's Flan-T5, that is asked all types at once. It gives no scores.
+
+    model (str): a folder with weights in safetensors, or a repository of a hub (owner/name), which is fetched once. It
+        is no part of a pipeline that is saved.
+    revision (str | None): commit, tag or branch of the repository; None for what is there when it is fetched.
+    prompt (str): what it reads and how it answers, see prompts.SOURCE_PROMPTS.
+    device (str | None): "cpu", "cuda", "cuda:1", "mps"; None takes an accelerator if there is one.
+    dtype (str): "float32", "bfloat16" or "auto", the faster one of the device.
+    batch_size (int): passages at a time.
+    max_new_tokens (int): longest answer to a passage, in tokens; one that is longer is cut and not complete.
+    """
+    from .seq2seq import Seq2SeqEngine
+
+    return Seq2SeqEngine(
+        model=model,
+        revision=revision,
+        prompt=prompt,
+        device=device,
+        dtype=dtype,
+        batch_size=batch_size,
+        max_new_tokens=max_new_tokens,
+    )
+
+
 @spacy.registry.universal_ner_engines("universal_ner.Replay.v1")
 def make_replay_engine(answers: dict[str, dict[str, list[str]]]) -> Engine:
     """Canned answers, for tests and demonstrations.

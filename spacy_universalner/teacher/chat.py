@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Iterable  # noqa: UP035 (spacy-llm looks for typing.Iterable in the hints)
+from typing import TYPE_CHECKING, Any, Iterable, TypeAlias  # noqa: UP035 (spacy-llm looks for typing.Iterable in the hints)
 
 from spacy_llm.registry import registry
 
@@ -27,6 +27,7 @@ OURS = ("model", "messages", "n", "stream")
 """Parameters that are not free: one whole reply is read, and a budget counts on that."""
 AHEAD = 4
 """Prompts read ahead of the one whose reply is due, for each request in flight: one slow reply holds up no other."""
+Asked: TypeAlias = "tuple[Future[Completion], bool]"
 _counting = threading.Lock()
 
 
@@ -161,23 +162,24 @@ class ChatModel:
     def __call__(self, prompts: Iterable[Iterable[Any]]) -> Iterable[Iterable[Any]]:
         """Answer the prompts of each doc.
 
-        prompts (Iterable): chat messages, in a list for each doc; read a little ahead of the replies.
-        YIELDS (list): Completions, in order.
+        prompts (Iterable): chat messages, or strings as spacy-llm's own tasks write them, each what a user says; in a
+            list for each doc, and read a little ahead of the replies.
+        YIELDS (list): in order, Completions; to strings, strings.
         RAISES (UniversalNERError): the server refuses every request, or too many in a row fail. Requests in flight are
-            waited for first, so that no reply is lost.
+            waited for first, so that no reply is lost. A string that could not be answered, too: no string says that.
         """
         self.open()
-        pending: deque[list[Future[Completion]]] = deque()
+        pending: deque[list[Asked]] = deque()
         try:
             for of_doc in prompts:
-                pending.append([self._submit(messages) for messages in of_doc])
+                pending.append([self._ask(prompt) for prompt in of_doc])
                 if len(pending) >= AHEAD * self.settings.concurrency:
                     yield _take_first(pending)
             while pending:
                 yield _take_first(pending)
         except BaseException:
             if self._session is not None:
-                self._session.drain([future for futures in pending for future in futures])
+                self._session.drain([future for of_doc in pending for future, _ in of_doc])
             raise
 
     def open(self) -> ReplyStore | None:
@@ -226,6 +228,10 @@ class ChatModel:
             for ledger in (self.ledger, self.total):
                 ledger.add(row)
 
+    def _ask(self, prompt: Messages | str) -> "Asked":
+        plain = isinstance(prompt, str)
+        return self._submit([{"role": "user", "content": prompt}] if plain else prompt), plain
+
     def _submit(self, messages: Messages) -> "Future[Completion]":
         self.open()
         key = self.settings.key(messages)
@@ -254,11 +260,18 @@ class ChatModel:
         return not_asked(self.settings.name, "it is in no batch job: the budget does not allow it")
 
 
-def _take_first(pending: "deque[list[Future[Completion]]]") -> list[Completion]:
+def _take_first(pending: "deque[list[Asked]]") -> list[Completion | str]:
     """The replies for the first doc, once they are all there."""
-    completions = [future.result() for future in pending[0]]
+    replies = [_in_words(future.result()) if plain else future.result() for future, plain in pending[0]]
     pending.popleft()
-    return completions
+    return replies
+
+
+def _in_words(completion: Completion) -> str:
+    """What was said to a plain string. RAISES (UniversalNERError): it could not be answered."""
+    if not completion.given:
+        raise UniversalNERError(Errors.U130.format(kind=completion.kind, error=completion.error))
+    return completion.text
 
 
 def _done(completion: Completion) -> "Future[Completion]":

@@ -735,3 +735,19 @@ def test_a_model_can_be_used_by_a_forked_process_first(make, server):
     model = make()
     assert in_a_child(lambda: [completion.kind for completion in ask(model, names(2))]) == str([ANSWER] * 2)
     assert len(rows(model)) == 2
+
+
+# the plain strings of spacy-llm's own tasks
+
+
+def test_a_plain_string_is_what_a_user_says_and_its_reply_a_string(make, server):
+    server.reply = lambda messages: f"heard {messages}"
+    assert list(make()([["Find Ada."], ["Find Bob."]])) == [
+        [f"heard {[{'role': 'user', 'content': text}]}"] for text in ("Find Ada.", "Find Bob.")
+    ]
+
+
+def test_a_plain_string_that_cannot_be_answered(make, server):
+    server.faults = lambda number, body: Fault(400)
+    with pytest.raises(UniversalNERError, match=r"U036|U130"):
+        list(make()([["Find Ada."]]))
