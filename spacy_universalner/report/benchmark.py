@@ -175,7 +175,7 @@ def list_warnings(results: Mapping[str, Any], rows: Sequence[Row]) -> list[str]:
 
 def tabulate_means(rows: Sequence[Row], arms: Mapping[tuple[str, str], str]) -> list[Table]:
     """Means over sets, of all that each system was asked about and of those that all were asked about."""
-    tables = [_tabulate_means("Means over sets", rows, arms)]
+    tables = [_tabulate_means("Means over sets", rows, arms, MEANS_NOTE)]
     asked = [{row["set"] for row in _of(rows, arm)} for arm in arms]
     common = set.intersection(*asked) if asked else set()
     if common and any(sets != common for sets in asked):
@@ -330,7 +330,7 @@ def draw_mistakes(rows: Sequence[Row], arms: Mapping[tuple[str, str], str]) -> M
     return draw_shares(counts, of="mistakes")
 
 
-def _tabulate_means(title: str, rows: Sequence[Row], arms: Mapping[tuple[str, str], str]) -> Table:
+def _tabulate_means(title: str, rows: Sequence[Row], arms: Mapping[tuple[str, str], str], note: str = "") -> Table:
     """The mean of each system, and once more over the paper's sets alone where it was asked about others too."""
     lines: list[tuple[Cell, ...]] = []
     for arm, name in arms.items():
@@ -341,7 +341,7 @@ def _tabulate_means(title: str, rows: Sequence[Row], arms: Mapping[tuple[str, st
                 ours = (_mean(part, key) for key in ("span_f1", "string_f1", "partial_f1"))
                 lines.append((label, arm[1], len(part), *ours, *(_paper_mean(part, key) for key in PAPER)))
     header = ("system", "protocol", "sets", "span F1", "string F1", "partial F1", *PAPER.values())
-    return Table(title, header, lines, MEANS_NOTE)
+    return Table(title, header, lines, note)
 
 
 def _arm(row: Row) -> tuple[str, str]:

@@ -187,6 +187,7 @@ def draw_shares(counts: Mapping[str, Mapping[str, int]], *, of: str) -> Markup:
     with _style(f"shares of {of}"):
         figure = Figure(figsize=(7.2, 1.3 + 0.32 * len(counts)), layout="constrained")
         axes = figure.add_subplot(xlabel=f"% of the {of}", xlim=(0, 100), ylim=(len(counts) - 0.4, -0.6))
+        axes.set_axisbelow(True)
         for line, row in enumerate(counts.values()):
             left, total = 0.0, sum(row.values())
             for i, kind in enumerate(kinds):

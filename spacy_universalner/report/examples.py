@@ -14,7 +14,7 @@ from ..records import read_rows
 from .drawing import draw_spans
 
 PER_SET = 24
-SIZE = 1_600_000
+SIZE = 1_200_000
 LONGEST = 2_000
 
 

@@ -56,7 +56,8 @@ def format_cell(cell: Cell) -> str:
     if cell is None:
         return "–"
     if isinstance(cell, Estimate):
-        return f"{format_cell(float(cell))} ({cell.low:.1f}–{cell.high:.1f})"
+        between = " to " if cell.low < 0 else "–"
+        return f"{format_cell(float(cell))} ({cell.low:.1f}{between}{cell.high:.1f})"
     if isinstance(cell, float):
         return f"{cell:,.1f}" if cell == 0 or abs(cell) >= 0.1 else f"{cell:,.2f}"
     return f"{cell:,}" if isinstance(cell, int) else cell
