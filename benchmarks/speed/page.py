@@ -64,7 +64,7 @@ def write_page(
     """
     sections = [section for section in make_sections(line, parts, setup) if section.pictures or section.tables]
     text = render(
-        "benchmark.html.jinja",
+        "speed.html.jinja",
         name="inference",
         headline=list_headline(line),
         missing=line["missing"],

@@ -7,7 +7,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from html import escape
 from itertools import pairwise
-from typing import Any
+from math import exp, floor, log, log10
+from statistics import fmean
+from typing import Any, Literal
 
 import matplotlib
 from markupsafe import Markup
@@ -21,6 +23,11 @@ MAIN = (BARS[1], BARS[2], BARS[4])
 THIN = ("#e3a857", "#8f6fc0", "#d9829b", "#4fa3a5", "#9aa33a", "#a08070", "#7d93c9")
 """The lines beside the main ones."""
 LINES = ("#1f5f99", "#b3470b", "#5f8f3f", "#7a7a7a")
+PAPER = ("#a6a6a6", "#6e6e6e")
+"""The bars of numbers that are not ours."""
+KINDS = ("#1f5f99", "#b3470b", "#e3a857", "#8f6fc0", "#7a7a7a")
+INK = ("#fdfdfd", "#101010")
+"""What is written on a dark ground, and on a light one."""
 JOIN = "\uffff"
 """Ends a segment that displaCy would set apart from the next by a space of its own."""
 SPAN_OFFSETS = {"top_offset": 25, "top_offset_step": 19, "span_label_offset": 21}
@@ -125,10 +132,132 @@ def draw_bars(groups: Mapping[str, Mapping[str, float]], *, ylabel: str) -> Mark
         axes.set_xticks(range(len(groups)), list(groups))
         _strip(axes)
         axes.legend(frameon=False)
+        return _to_svg(figure, f"{ylabel}. {_say(groups)}.")
+
+
+def draw_groups(
+    groups: Mapping[str, Mapping[str, float]], *, xlabel: str, paper: Sequence[str] = (), notes: Mapping[Any, str]
+) -> Markup:
+    """Numbers as bars under one another, where there are many groups or long names.
+
+    groups (Mapping): numbers by their names, by the name of a group.
+    xlabel (str): what the numbers are.
+    paper (Sequence): the names that are not ours, drawn in grey.
+    notes (Mapping): what to write behind a number, by (group, name).
+    RETURNS (Markup): inline SVG, empty without a number.
+    """
+    groups = {group: row for group, row in groups.items() if row}
+    if not groups:
+        return Markup()
+    colors = _pick_colors(list(dict.fromkeys(name for row in groups.values() for name in row)), paper)
+    height, gap, place, ticks = 0.17, 0.8, 0.0, []
+    with _style(f"groups of {xlabel}"):
+        lines = sum(len(row) + gap for row in groups.values())
+        figure = Figure(figsize=(7.2, 0.9 + height * (lines + len(colors) / 3)), layout="constrained")
+        axes = figure.add_subplot(xlabel=xlabel, xlim=(0, 108), ylim=(lines, -gap))
+        axes.set_axisbelow(True)
+        for group, row in groups.items():
+            ticks.append(place + (len(row) - 1) / 2)
+            for name, value in row.items():
+                axes.barh(place, value, 0.86, color=colors[name], label=name)
+                said = f"{value:.1f}{notes.get((group, name), '')}"
+                axes.annotate(said, (value, place), (3, 0), textcoords="offset points", va="center", fontsize=9)
+                place += 1
+            place += gap
+        axes.set_yticks(ticks, list(groups))
+        _strip(axes, grid="x")
+        _add_legend(figure, axes)
         said = "; ".join(
             f"{group}: {', '.join(f'{n} {v:.1f}' for n, v in row.items())}" for group, row in groups.items()
         )
-        return _to_svg(figure, f"{ylabel}. {said}.")
+        return _to_svg(figure, f"{xlabel}. {said}.")
+
+
+def draw_shares(counts: Mapping[str, Mapping[str, int]], *, of: str) -> Markup:
+    """What each whole consists of, one bar to a hundred a line.
+
+    counts (Mapping): counts by their names, by the name of the whole.
+    of (str): what is counted, in the plural.
+    RETURNS (Markup): inline SVG, empty without a count.
+    """
+    counts = {name: row for name, row in counts.items() if sum(row.values())}
+    if not counts:
+        return Markup()
+    kinds = list(dict.fromkeys(kind for row in counts.values() for kind in row))
+    with _style(f"shares of {of}"):
+        figure = Figure(figsize=(7.2, 1.3 + 0.32 * len(counts)), layout="constrained")
+        axes = figure.add_subplot(xlabel=f"% of the {of}", xlim=(0, 100), ylim=(len(counts) - 0.4, -0.6))
+        axes.set_axisbelow(True)
+        for line, row in enumerate(counts.values()):
+            left, total = 0.0, sum(row.values())
+            for i, kind in enumerate(kinds):
+                share = 100 * row.get(kind, 0) / total
+                axes.barh(line, share, 0.7, left, color=KINDS[i % len(KINDS)], label=kind)
+                if share >= 6:
+                    ink = _ink(KINDS[i % len(KINDS)])
+                    axes.text(left + share / 2, line, f"{share:.0f}", ha="center", va="center", fontsize=9, color=ink)
+                left += share
+        axes.set_yticks(range(len(counts)), [f"{name} ({sum(row.values()):,})" for name, row in counts.items()])
+        _strip(axes, grid="x")
+        _add_legend(figure, axes)
+        said = "; ".join(f"{name}: {', '.join(f'{k} {v}' for k, v in row.items())}" for name, row in counts.items())
+        return _to_svg(figure, f"Shares of {of}. {said}.")
+
+
+def draw_heat(rows: Mapping[str, Mapping[str, float]], columns: Sequence[str], *, of: str) -> Markup:
+    """Numbers from 0 to 100 as a map, the darker the higher.
+
+    rows (Mapping): numbers by their columns, by the row's name; a number that is not there is left open.
+    columns (Sequence): the columns, in order.
+    of (str): what the numbers are.
+    RETURNS (Markup): inline SVG, empty without a row.
+    """
+    if not rows or not columns:
+        return Markup()
+    shades = matplotlib.colormaps["Blues"]
+    with _style(f"heat of {of}"):
+        figure = Figure(figsize=(7.2, 1.6 + 0.25 * len(rows)), layout="constrained")
+        axes = figure.add_subplot(xlim=(-0.5, len(columns) - 0.5), ylim=(len(rows) - 0.5, -0.5))
+        for y, row in enumerate(rows.values()):
+            for x, column in enumerate(columns):
+                if (value := row.get(column)) is not None:
+                    color = matplotlib.colors.to_hex(shades(0.08 + 0.92 * value / 100))
+                    axes.barh(y, 0.96, 0.92, x - 0.48, color=color)
+                    said = f"{value:.1f}"
+                    axes.text(x, y, said, ha="center", va="center", fontsize=9, color=_ink(color))
+        axes.set_yticks(range(len(rows)), list(rows), fontsize=10)
+        axes.set_xticks(range(len(columns)), columns, fontsize=10, rotation=35, ha="left")
+        axes.tick_params(length=0, labeltop=True, labelbottom=False)
+        axes.spines[:].set_visible(False)
+        return _to_svg(
+            figure, f"{of}: {len(rows)} lines by {', '.join(columns)}. The numbers are in the table of scores."
+        )
+
+
+def draw_points(groups: Mapping[str, Sequence[tuple[float, float]]], *, xlabel: str, ylabel: str) -> Markup:
+    """Points over sizes on a logarithmic axis, and a line through their means: the sizes of each third of a decade.
+
+    groups (Mapping): (size, number from 0 to 100) of each point, by the group's name.
+    xlabel, ylabel (str): what the sizes are, and the numbers.
+    RETURNS (Markup): inline SVG, empty without a point.
+    """
+    groups = {name: [(x, y) for x, y in points if x > 0] for name, points in groups.items()}
+    groups = {name: points for name, points in groups.items() if points}
+    if not groups:
+        return Markup()
+    colors = _pick_colors(list(groups))
+    with _style(f"{ylabel} by {xlabel}"):
+        figure = Figure(figsize=(7.2, 4.4), layout="constrained")
+        axes = figure.add_subplot(xlabel=xlabel, ylabel=ylabel, ylim=(-3, 103))
+        axes.set_xscale("log")
+        for name, points in groups.items():
+            axes.plot(*zip(*points, strict=True), "o", color=colors[name], markersize=3, alpha=0.5, markeredgewidth=0)
+            axes.plot(*zip(*_average(points), strict=True), color=colors[name], linewidth=1.8, label=name)
+        axes.xaxis.set_major_formatter("{x:,.0f}")
+        _strip(axes)
+        _add_legend(figure, axes)
+        said = "; ".join(f"{name}: {len(points)} points" for name, points in groups.items())
+        return _to_svg(figure, f"{ylabel} over {xlabel}. {said}.")
 
 
 def draw_precision_recall(
@@ -248,6 +377,38 @@ def _draw_curve(axes: Axes, points: Sequence[Sequence[float]], name: str, **line
     axes.plot(recall, precision, label=name, marker="o", markerfacecolor="none", markevery=[best], **line)
 
 
-def _strip(axes: Axes) -> None:
+def _say(groups: Mapping[str, Mapping[str, float]]) -> str:
+    """The numbers of groups, for those who don't see them."""
+    return "; ".join(f"{group}: {', '.join(f'{n} {v:.1f}' for n, v in row.items())}" for group, row in groups.items())
+
+
+def _average(points: Iterable[tuple[float, float]]) -> list[tuple[float, float]]:
+    """The mean points of those that are in the same third of a decade."""
+    parts: dict[int, list[tuple[float, float]]] = {}
+    for x, y in points:
+        parts.setdefault(floor(3 * log10(x)), []).append((x, y))
+    return [(exp(fmean(log(x) for x, _ in part)), fmean(y for _, y in part)) for _, part in sorted(parts.items())]
+
+
+def _pick_colors(names: Sequence[str], paper: Sequence[str] = ()) -> dict[str, str]:
+    """A colour for each name, greys for those of the paper."""
+    ours, palette = [name for name in names if name not in paper], (*MAIN, *THIN)
+    colors = {name: palette[i % len(palette)] for i, name in enumerate(ours)}
+    return colors | {name: PAPER[i % len(PAPER)] for i, name in enumerate(paper)}
+
+
+def _ink(ground: str) -> str:
+    """What can be read on a colour."""
+    red, green, blue = matplotlib.colors.to_rgb(ground)
+    return INK[0.299 * red + 0.587 * green + 0.114 * blue > 0.55]
+
+
+def _add_legend(figure: Figure, axes: Axes) -> None:
+    """A legend above the axes, each name once."""
+    handles = dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
+    figure.legend(handles.values(), handles.keys(), frameon=False, loc="outside upper left", ncols=3, fontsize=10)
+
+
+def _strip(axes: Axes, *, grid: Literal["x", "y"] = "y") -> None:
     axes.spines[["top", "right"]].set_visible(False)
-    axes.grid(axis="y", color="#e5e5e5", linewidth=0.8)
+    axes.grid(axis=grid, color="#e5e5e5", linewidth=0.8)

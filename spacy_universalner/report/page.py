@@ -1,4 +1,4 @@
-"""Pages that need nothing but themselves: no script, and no style, font or picture from elsewhere."""
+"""Pages that need nothing but themselves: no style, font, picture or script from elsewhere."""
 
 from typing import Any
 

@@ -6,6 +6,21 @@ from dataclasses import dataclass
 Cell = str | int | float | None
 
 
+class Estimate(float):
+    """A number with the interval that it was estimated to lie in.
+
+    low, high (float): the ends of the interval.
+    """
+
+    low: float
+    high: float
+
+    def __new__(cls, value: float, low: float, high: float) -> "Estimate":
+        self = super().__new__(cls, value)
+        self.low, self.high = low, high
+        return self
+
+
 @dataclass(frozen=True)
 class Table:
     """Rows under a header; a column without a text in it is set as numbers.
@@ -30,7 +45,8 @@ class Table:
 def format_markdown(table: Table) -> str:
     """A table as Markdown, under its title and above its note."""
     rule = ["---:" if numeric else ":---" for numeric in table.numeric]
-    rows = [table.header, rule, *([_escape_markdown(format_cell(cell)) for cell in row] for row in table.rows)]
+    header = map(_escape_markdown, table.header)
+    rows = [header, rule, *([_escape_markdown(format_cell(cell)) for cell in row] for row in table.rows)]
     lines = "\n".join(f"| {' | '.join(row)} |" for row in rows)
     return "\n\n".join(filter(None, (f"## {table.title}", lines, table.note and _escape_markdown(table.note))))
 
@@ -39,6 +55,9 @@ def format_cell(cell: Cell) -> str:
     """A cell as text: thousands set apart, one decimal (two where it would read 0.0), a dash for None."""
     if cell is None:
         return "–"
+    if isinstance(cell, Estimate):
+        between = " to " if cell.low < 0 else "–"
+        return f"{format_cell(float(cell))} ({cell.low:.1f}{between}{cell.high:.1f})"
     if isinstance(cell, float):
         return f"{cell:,.1f}" if cell == 0 or abs(cell) >= 0.1 else f"{cell:,.2f}"
     return f"{cell:,}" if isinstance(cell, int) else cell

@@ -12,7 +12,17 @@ def test_markdown_table_aligns_numbers_and_escapes_bars():
 
 @pytest.mark.parametrize(
     "cell, text",
-    [(None, "–"), ("x", "x"), (12345, "12,345"), (0.0, "0.0"), (0.04, "0.04"), (61.25, "61.2"), (1234.5, "1,234.5")],
+    [
+        (None, "–"),
+        ("x", "x"),
+        (12345, "12,345"),
+        (0.0, "0.0"),
+        (0.04, "0.04"),
+        (61.25, "61.2"),
+        (1234.5, "1,234.5"),
+        (tables.Estimate(31.26, 28, 34.04), "31.3 (28.0–34.0)"),
+        (tables.Estimate(-3.2, -6.1, -0.4), "-3.2 (-6.1 to -0.4)"),
+    ],
 )
 def test_cells(cell, text):
     assert tables.format_cell(cell) == text
@@ -23,3 +33,7 @@ def test_cells(cell, text):
 )
 def test_durations(seconds, text):
     assert tables.format_duration(seconds) == text
+
+
+def test_names_of_columns_are_escaped():
+    assert tables.format_markdown(tables.Table("T", ("a|b",), [])).splitlines()[2] == "| a\\|b |"
