@@ -417,6 +417,12 @@ class Errors(metaclass=_Coded):
     )
     U235 = "{answers} answers for {golds} questions. Expected one answer for each."
     U236 = "{path} has predictions about several sets ({sets}), expected those about one. Score it set by set."
+    U255 = (
+        "There is nothing to measure: {systems} systems and {datasets} data sets in {folder}. Name a system of "
+        "configs/systems and the folder of the data; --status says what is there and how to get the rest."
+    )
+    U256 = "Unknown systems: {unknown}. Name files of configs/systems ({known}), or paths of others."
+    U257 = "Two systems have the same name: {names}. A system is called after its file: name each once."
     # published data sets
     U220 = "{where}: expected {expected}, got {got}. Fetch the file again, or see to the format's options of this set."
     U221 = (

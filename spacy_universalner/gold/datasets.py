@@ -213,6 +213,15 @@ def find_sets(names: Iterable[str]) -> list[DataSet]:
     return [datasets[name] for name in names]
 
 
+def choose_sets(names: str) -> list[DataSet]:
+    """The sets of these names, with commas between; all of the benchmark if there are none.
+
+    RAISES (UniversalNERError): as `find_sets`.
+    """
+    wanted = [name.strip() for name in names.split(",") if name.strip()]
+    return find_sets(wanted or load_registry())
+
+
 def zero_shot_sets() -> list[DataSet]:
     """The seven sets of the paper's zero-shot table, in its order."""
     return find_sets(ZERO_SHOT)

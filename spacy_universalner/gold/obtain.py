@@ -18,6 +18,8 @@ from typing import IO, Any, Literal
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
+from wasabi import table
+
 from ..errors import Errors, UniversalNERError
 from ..progress import show_progress
 from ..records import open_rows, sha256_file, sha256_json
@@ -317,3 +319,29 @@ def _spell(value: Any, names: list[str] | None) -> Any:
     if names is None:
         return value
     return [_spell(item, names) for item in value] if isinstance(value, list) else names[value]
+
+
+def list_there(folder: Path, datasets: Iterable[DataSet]) -> list[DataSet]:
+    """Those data sets of which there is anything: what is missing of one is told when it is read."""
+    return [dataset for dataset in datasets if _look(dataset, folder, check=False).state != "missing"]
+
+
+def obtain_sets(datasets: Iterable[DataSet], folder: Path, *, unverified: bool = False) -> Iterator[str]:
+    """Get what is missing of several data sets, whatever becomes of the others.
+
+    YIELDS (str): what became of each, as soon as it is known.
+    """
+    for dataset in datasets:
+        try:
+            got = obtain(dataset, folder, unverified=unverified)
+        except UniversalNERError as err:
+            yield f"{dataset.name}: {err}"
+        else:
+            sums = [f"  {sha256}  {name}" for name, sha256 in got.items()]
+            yield "\n".join([f"{dataset.name}: {'got' if got else 'there'}", *sums])
+
+
+def format_status(rows: Iterable[Status]) -> str:
+    """A table of what there is: a line for each data set."""
+    lines = [(row.name, row.title, row.domain, row.state, row.how, row.license) for row in rows]
+    return table(lines, header=("set", "title", "domain", "state", "how it is got", "licence"), divider=True)

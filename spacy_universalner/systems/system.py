@@ -13,7 +13,7 @@ from spacy.util import load_model_from_config
 
 from ..errors import Errors, UniversalNERError
 from ..gold.datasets import DataSet
-from ..records import Prediction
+from ..records import Prediction, sha256_file, sha256_json
 from ..schemas import load_system_settings
 from . import token_classifier  # noqa: F401  (registers the factory)
 
@@ -32,6 +32,23 @@ def load_system(config: Path) -> "System":
     return System(config.stem, config=pipeline, source=config, **settings.model_dump())
 
 
+def load_systems(names: str, folder: Path) -> list["System"]:
+    """Read several systems.
+
+    names (str): files of the folder by their names, or others by their paths; with commas between.
+    folder (Path): folder of system files, configs/systems.
+    RAISES (UniversalNERError): an unknown name, a name that stands for two systems; otherwise as `load_system`.
+    """
+    known = {path.stem: path for path in sorted(folder.glob("*.cfg"))}
+    wanted = [name.strip() for name in names.split(",") if name.strip()]
+    if unknown := [name for name in wanted if name not in known and not Path(name).is_file()]:
+        raise UniversalNERError(Errors.U256.format(unknown=", ".join(unknown), known=", ".join(known)))
+    systems = [load_system(known.get(name, Path(name))) for name in wanted]
+    if len({system.name for system in systems}) < len(systems):
+        raise UniversalNERError(Errors.U257.format(names=", ".join(system.name for system in systems)))
+    return systems
+
+
 class System:
     """A row of the benchmark's table.
 
@@ -47,6 +64,7 @@ class System:
     spans_key (str | None): key of the span group that holds what was found; None for doc.ents.
     score (str | None): extension of a span that holds its score. A group with scores as its attribute needs none.
     tell_dataset (bool): tell the component's engine which data set it is.
+    trained_on (Sequence[str]): names of the sets it has learnt from, {set} for each set that it is asked about.
     batch_size (int): texts per batch.
     """
 
@@ -64,6 +82,7 @@ class System:
         spans_key: str | None = None,
         score: str | None = None,
         tell_dataset: bool = False,
+        trained_on: Sequence[str] = (),
         batch_size: int = 64,
     ):
         self.name = name
@@ -80,6 +99,7 @@ class System:
         self._spans_key = spans_key
         self._score = score
         self._tell_dataset = tell_dataset
+        self._trained_on = tuple(trained_on)
         self._made: tuple[str | None, Language] | None = None
 
     def prepare(self, dataset: DataSet) -> Predict:
@@ -99,6 +119,18 @@ class System:
         return lambda texts, types: [
             self._read(doc, names) for doc, names in zip(self._annotate(nlp, texts), types, strict=True)
         ]
+
+    def list_trained(self, dataset: DataSet) -> tuple[str, ...]:
+        """The sets that what is asked about this one has learnt from."""
+        return tuple(name.replace(PLACE, dataset.name) for name in self._trained_on)
+
+    def fingerprint(self, dataset: DataSet) -> str:
+        """A hash that changes where its answers about a set may: of its file, and of its pipeline's files as they lie
+        on disk, by their names, sizes and times."""
+        folder = Path((self._pipeline or "").replace(PLACE, dataset.name) or ".")
+        files = sorted(path for path in folder.rglob("*") if path.is_file()) if self._pipeline else []
+        about = [(path.relative_to(folder).as_posix(), (s := path.stat()).st_size, s.st_mtime_ns) for path in files]
+        return sha256_json([sha256_file(self.source), about])
 
     def _prepare_types(self, dataset: DataSet) -> Predict:
         nlp = self._make(dataset)
