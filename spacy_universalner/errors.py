@@ -278,6 +278,30 @@ class Errors(metaclass=_Coded):
         "The setting {setting!r} does not go with {got}, it needs {expected}. Say so: weasel run train-sup . "
         "--vars.setting {setting} --vars.distilled {example}"
     )
+    # the benchmark's registry, and getting its data sets
+    U210 = "{path} is no registry of data sets:\n{problems}"
+    U211 = (
+        "Data set {name!r} can only be got by hand (licence: {license}):\n{steps}\nIts files are then expected as:\n"
+        "{files}\nSee {page}"
+    )
+    U212 = (
+        "What comes for data set {name!r} cannot be checked: {reason}. Look at {page}, and get it with --unverified if "
+        "you trust it; the sha256 of what came is then told."
+    )
+    U213 = "{url} cannot be fetched: {reason}. What came is kept and gone on with if its sha256 is known. See {page}"
+    U214 = (
+        "{url}: sha256 is {got}, expected {expected}. It is another version than the registry describes, and was not "
+        "kept. See {page}"
+    )
+    U215 = (
+        "{url} is no archive with {expected}: {reason}. It holds, among others: {names}. Unpack it by hand. See {page}"
+    )
+    U216 = (
+        "Data set {name!r} cannot be got from the hub ({id}, config {config}, revision {revision}, split {split}): "
+        "{reason}. See {page}"
+    )
+    U217 = "Data set {name!r}: the hub's {split} has {got}, expected {expected}. It is another version. See {page}"
+    U218 = "Unknown data sets: {unknown}. Expected some of: {known}."
     # conversations, released data
     U120 = (
         "Got a survey with {got}, expected seed {seed} and dev_limit {dev_limit}. Survey all parts of a corpus with "
