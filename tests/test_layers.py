@@ -49,8 +49,8 @@ LAYERS = (
         "training",
         "engines",
     },
-    {"component", "annotation", "assemble"},
-    {"evaluation", "report", "bulk", "systems"},
+    {"component", "annotation", "assemble", "systems"},
+    {"evaluation", "report", "bulk"},
     {"ablation", "tuning"},
 )
 LAYER = {name: number for number, names in enumerate(LAYERS) for name in names}

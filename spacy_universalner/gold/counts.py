@@ -8,12 +8,11 @@ from typing import Any
 from wasabi import table
 
 from ..errors import UniversalNERError
-from .datasets import DataSet
+from .datasets import SPLITS, DataSet
 from .formats import SetAside
 from .readers import Example, load
 from .strings import normalise
 
-SPLITS = ("train", "dev", "test")
 LEFT_OUT = "left out: "
 RELEASED: Mapping[str, dict[str, int]] = {
     "ai": {"sentences": 431, "questions": 5603, "mentions": 1624, "distinct": 1603},

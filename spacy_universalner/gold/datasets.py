@@ -26,10 +26,6 @@ Redistribute = Literal["yes", "share-alike", "non-commercial", "no", "unclear"]
 
 # Options of the reader of columns, for sets that are not in the registry.
 TOKEN_TAG = {"token": 0, "tag": 1, "count": 2, "separator": "\t"}
-TAG_TOKEN = {"token": 1, "tag": 0, "count": 2, "separator": "\t"}
-SPACED = {"token": 0, "tag": 1, "count": 2, "separator": " "}
-CONLL = {"token": 0, "tag": 3, "count": 4, "separator": "\t"}
-SPACED_CONLL = {"token": 0, "tag": 3, "count": 4, "separator": " "}
 
 
 @dataclass(frozen=True)
@@ -152,11 +148,6 @@ class DataSet:
     def train(self) -> tuple[str, ...]:
         """What a student may learn from: nothing of the zero-shot sets."""
         return () if self.zero_shot else self.files.get("train", ())
-
-    @property
-    def file(self) -> str:
-        """The first file of its test split."""
-        return self.files["test"][0]
 
 
 KNOWN = {field.name for field in fields(DataSet)} - {"name"}

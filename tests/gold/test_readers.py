@@ -1,10 +1,12 @@
 import re
+from inspect import signature
+from pathlib import Path
 
 import pytest
 
 from spacy_universalner.errors import UniversalNERError
 from spacy_universalner.gold.datasets import DATASETS, zero_shot_sets
-from spacy_universalner.gold.formats import SetAside, split_slice
+from spacy_universalner.gold.formats import READERS, SetAside, split_slice
 from spacy_universalner.gold.readers import dev_examples, find_tags, load, load_sets
 from spacy_universalner.records import Conversation, Query
 
@@ -67,6 +69,11 @@ def test_what_is_registered_wrongly_is_an_error(tmp_path, changes, split, messag
     write(tmp_path, {"test.txt": "Ada\tO"})
     with pytest.raises(UniversalNERError, match=message):
         load(make_set(**changes), tmp_path, split=split)
+
+
+@pytest.mark.parametrize("dataset", DATASETS.values(), ids=DATASETS)
+def test_the_registered_formats_and_options_are_known(dataset):
+    signature(READERS[dataset.format]).bind(Path("a"), SetAside(), **dataset.options)
 
 
 def test_documents_are_cut_into_sentences(tmp_path):
