@@ -171,6 +171,7 @@ def train_spacy(
             dropout=dropout,
             logger={"@loggers": LOGGER, "name": progress},
         )
+        (work / "trained").mkdir(exist_ok=True)
         spacy_train(init_nlp(config), work / "trained", stdout=io.StringIO(), stderr=io.StringIO())
         nlp = _choose_best([work / "trained" / part for part in (DIR_MODEL_BEST, DIR_MODEL_LAST)], dev)
         nlp.config["paths"].update(train=None, dev=None)

@@ -49,7 +49,7 @@ def make_classifier(
                 raise
             because = str(err)
         else:
-            model, tokenizer = open_classifier(folder, device, **named)
+            model, tokenizer = open_classifier(folder, device, ignore_mismatched_sizes=True, **named)
             return model, tokenizer, {"encoder": base, "weights": "published"}
     model, tokenizer = make_small(
         words, layers=layers, width=width, heads=heads, vocabulary=vocabulary, max_tokens=max_tokens, **named

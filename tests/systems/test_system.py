@@ -14,6 +14,7 @@ from spacy_universalner.prompts import DATASET_V1, INSTRUCTUIE_V1
 from spacy_universalner.records import Prediction, Query
 from spacy_universalner.student import write_manifest
 from spacy_universalner.systems import System, load_system
+from spacy_universalner.teacher import chat  # noqa: F401  (registers the model, as its entry point does)
 from spacy_universalner.teacher.completion import Completion
 
 from ..chat_server import MODEL, ChatServer
@@ -26,13 +27,13 @@ NAMES = ["alpaca", "bert", "chatgpt", "gliner", "instructuie", "spacy", "student
 TEXTS = ["Ada lives in Rome .", "It rained .", "Bob met Ada in Paris ."]
 
 
-def change(name: str, tmp_path: Path, **values: str) -> Path:
+def change(system: str, tmp_path: Path, /, **values: str) -> Path:
     """A shipped system with other values of some keys, as a file of the same name."""
-    text = (SYSTEMS / f"{name}.cfg").read_text(encoding="utf8")
+    text = (SYSTEMS / f"{system}.cfg").read_text(encoding="utf8")
     for key, value in values.items():
         text, count = re.subn(rf"^{key} = .*$", lambda match: f"{key} = {value}", text, flags=re.MULTILINE)  # noqa: B023
-        assert count, f"{key} is in no line of {name}.cfg"
-    path = tmp_path / f"{name}.cfg"
+        assert count, f"{key} is in no line of {system}.cfg"
+    path = tmp_path / f"{system}.cfg"
     path.write_text(text, encoding="utf8")
     return path
 
