@@ -1,6 +1,7 @@
 """The benchmark's run: what is asked, what is on disk, how it goes on, and what is told of what failed."""
 
 import json
+import runpy
 from dataclasses import replace
 from pathlib import Path
 
@@ -30,6 +31,8 @@ TOY = DataSet(
     title="Toy",
     family="Toy",
 )
+ROOT = Path(__file__).parents[2]
+GONE = {"test": ("gone.txt",)}
 LINES = "Ada\tB-PER\nwrote\tO\n\nOslo\tB-LOC\nslept\tO\n\nno\tO\none\tO\n\nBob\tB-PER\nran\tO\n\n"
 
 
@@ -136,7 +139,7 @@ def test_other_questions_are_asked_anew(data, tmp_path):
 
 
 def test_a_set_that_cannot_be_read_is_told_and_the_rest_go_on(data, tmp_path):
-    gone = replace(TOY, name="gone", files={"test": ("gone.txt",)})
+    gone = replace(TOY, name="gone", files=GONE)
     lost, row = ask([Capitals()], data, tmp_path, sets=(gone, TOY))
     assert (lost["set"], lost["system"], "gone.txt" in lost["reason"]) == ("gone", "capitals", True)
     assert row["set"] == "toy"
@@ -193,3 +196,40 @@ def test_systems_are_compared_on_the_sentences_they_share(data, tmp_path):
         "difference": 0.0,
         "p": 1.0,
     }
+
+
+@pytest.fixture
+def main(data, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    script = runpy.run_path(str(ROOT / "scripts" / "benchmark.py"))["main"]
+    monkeypatch.setitem(script.__globals__, "choose_sets", lambda names: [TOY, replace(TOY, name="gone", files=GONE)])
+    monkeypatch.setitem(script.__globals__, "load_systems", lambda names, folder: [Capitals()])
+    return script
+
+
+def test_the_script_measures_what_is_there_and_writes_the_page(main):
+    main(data="data")
+    results = read_json(Path("metrics/benchmark.json"))
+    assert ([row["set"] for row in results["rows"]], results["unread"]) == (["toy"], [])
+    assert "Toy" in Path("reports/benchmark.html").read_text(encoding="utf8")
+    assert "Toy" in Path("reports/benchmark.md").read_text(encoding="utf8")
+
+
+def test_the_script_tells_of_a_named_set_that_is_not_there(main):
+    main(data="data", sets="toy,gone")
+    assert [lost["set"] for lost in read_json(Path("metrics/benchmark.json"))["unread"]] == ["gone"]
+
+
+@pytest.mark.parametrize(
+    ("flag", "expected"),
+    [
+        ({"tell": True}, ["toy", "there", "gone", "missing"]),
+        ({"counts": True}, ["toy", "test", "4"]),
+        ({"get": True}, ["toy: there", "gone: [U211]"]),
+    ],
+)
+def test_the_script_tells_what_there_is(main, capsys, flag, expected):
+    main(data="data", **flag)
+    told = capsys.readouterr().out
+    assert [word for word in expected if word not in told] == []
+    assert not Path("metrics").exists()
