@@ -63,7 +63,8 @@ class System:
     words (Mapping | None): the type that each label is, where it is not the type itself.
     spans_key (str | None): key of the span group that holds what was found; None for doc.ents.
     score (str | None): extension of a span that holds its score. A group with scores as its attribute needs none.
-    tell_dataset (bool): tell the component's engine which data set it is.
+    tell_dataset (bool): tell the component's engine the name of the set, where it has learnt from it; of others it is
+        told none, as in zero-shot use (universalner.md, section 3).
     trained_on (Sequence[str]): names of the sets it has learnt from, {set} for each set that it is asked about.
     batch_size (int): texts per batch.
     """
@@ -138,7 +139,7 @@ class System:
         if self._tell_dataset:
             if not hasattr(getattr(pipe, "engine", None), "dataset"):
                 raise self._no_component(nlp, "whose engine is told data sets")
-            pipe.engine.dataset = dataset.name
+            pipe.engine.dataset = dataset.name if dataset.name in self.list_trained(dataset) else ""
 
         def predict(texts: list[str], types: list[list[str]]) -> list[list[Prediction]]:
             return pipe.predict([nlp.make_doc(text) for text in texts], types)

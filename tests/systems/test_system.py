@@ -13,7 +13,7 @@ from spacy_universalner.errors import UniversalNERError
 from spacy_universalner.prompts import DATASET_V1, INSTRUCTUIE_V1
 from spacy_universalner.records import Prediction, Query
 from spacy_universalner.student import write_manifest
-from spacy_universalner.systems import System, load_system
+from spacy_universalner.systems import System, load_system, load_systems
 from spacy_universalner.teacher import chat  # noqa: F401  (registers the model, as its entry point does)
 from spacy_universalner.teacher.completion import Completion
 
@@ -23,7 +23,7 @@ from ..pipelines import with_student
 from .models import TYPES, make_classifier, make_dataset, make_ner, make_seq2seq
 
 SYSTEMS = Path(__file__).parents[2] / "configs" / "systems"
-NAMES = ["alpaca", "bert", "chatgpt", "gliner", "instructuie", "spacy", "student", "uniner", "vicuna"]
+NAMES = ["alpaca", "bert", "chatgpt", "gliner", "instructuie", "spacy", "student", "supervised", "uniner", "vicuna"]
 TEXTS = ["Ada lives in Rome .", "It rained .", "Bob met Ada in Paris ."]
 
 
@@ -222,14 +222,47 @@ def test_each_set_has_the_pipeline_trained_on_it(tmp_path):
         system.prepare(make_dataset("three"))
 
 
-def test_the_student_is_told_the_data_set(tmp_path):
+@pytest.mark.parametrize(
+    ("trained_on", "told"), [('["tiny"]', "tiny"), ('["{set}"]', "tiny"), ('["other"]', ""), ("[]", "")]
+)
+def test_the_student_is_told_the_data_set_it_has_learnt_from(tmp_path, trained_on, told):
     folder = make_tiny_base(tmp_path / "student")
     DATASET_V1.save(folder)
     write_manifest(folder, {"base": {"name": "tiny"}, "method": "full", "template": DATASET_V1.name})
     values = {"model": f'"{folder}"', "template": '"dataset.v1"', "device": '"cpu"', "max_new_tokens": "8"}
-    system = load_system(change("vicuna", tmp_path, **values, tell_dataset="true"))
+    system = load_system(change("vicuna", tmp_path, **values, tell_dataset="true", trained_on=trained_on))
     ask(system, TEXTS[:1])
-    assert system._made[1].get_pipe("universal_ner").engine.dataset == "tiny"
+    assert system._made[1].get_pipe("universal_ner").engine.dataset == told
+
+
+def test_what_a_system_was_trained_on(tmp_path):
+    system = load_system(change("spacy", tmp_path, trained_on='["{set}", "movie"]'))
+    assert system.list_trained(make_dataset("ncbi")) == ("ncbi", "movie")
+
+
+def test_the_fingerprint_changes_with_the_file_and_the_pipeline(tmp_path):
+    (tmp_path / "tiny").mkdir()
+    pipeline = tmp_path / "tiny" / "meta.json"
+    pipeline.write_text("{}")
+    path = change("spacy", tmp_path, pipeline=f'"{tmp_path}/{{set}}"')
+    seen = {load_system(path).fingerprint(make_dataset())}
+    assert load_system(path).fingerprint(make_dataset()) in seen
+    pipeline.write_text('{"name": "other"}')
+    seen.add(load_system(path).fingerprint(make_dataset()))
+    path.write_text(path.read_text() + "\n# another\n")
+    seen.add(load_system(path).fingerprint(make_dataset()))
+    assert len(seen) == 3
+
+
+def test_systems_are_named_by_their_files_or_paths(tmp_path):
+    path = change("spacy", tmp_path)
+    assert [system.name for system in load_systems(f"student, {path}", SYSTEMS)] == ["student", path.stem]
+
+
+@pytest.mark.parametrize(("names", "code"), [("student,gone", "U256.*gone"), ("student,student", "U257.*student")])
+def test_systems_that_cannot_be_told_apart_or_found(names, code):
+    with pytest.raises(UniversalNERError, match=code):
+        load_systems(names, SYSTEMS)
 
 
 def test_an_engine_that_is_told_no_data_set(tmp_path):
