@@ -269,7 +269,7 @@ def _fit(
 ) -> dict[str, Any]:
     """Train with transformers' Trainer. RETURNS (dict): updates made, and the loss of the last ones."""
     import torch
-    from transformers import DataCollatorForTokenClassification, Trainer, TrainingArguments
+    from transformers import DataCollatorForTokenClassification, PrinterCallback, Trainer, TrainingArguments
     from transformers.trainer_utils import get_last_checkpoint
 
     from .pace import Pace, Watch
@@ -303,6 +303,7 @@ def _fit(
             optimizers=(optimizer, torch.optim.lr_scheduler.LambdaLR(optimizer, pace)),
             callbacks=[watch],
         )
+        trainer.remove_callback(PrinterCallback)
         (work / "checkpoints").mkdir(exist_ok=True)
         done = trainer.train(resume_from_checkpoint=get_last_checkpoint(str(work / "checkpoints")))
     return {"updates": done.global_step, "of": updates, "train_loss": round(done.training_loss, 4)}
