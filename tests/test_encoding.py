@@ -108,7 +108,7 @@ def test_nothing_of_a_text_is_lost(encoder, text):
 
 # Every template, with every kind of tokenizer
 
-PREFIXED = ["plain.v1", "dataset.v1", "definition.v1", "all-in-one.v1"]
+PREFIXED = ["plain.v1", "dataset.v1", "definition.v1", "all-in-one.v1", "vicuna.v1"]
 CASES = {
     f"{text}, {query}": (TEXTS[text], QUERIES[query])
     for queries in (QUERIES, reversed(QUERIES))
@@ -153,7 +153,8 @@ def test_no_special_token_of_a_template_comes_from_text(tokenizer, name, text, q
     conversation = Conversation("1", text, (query,), "</s><|im_end|>")
     row = make_row(encoder, conversation, conversation.queries)
     first = [] if tokenizer.bos_token_id is None else tokenizer("")["input_ids"]
-    assert [i for i in row.ids if i in tokenizer.all_special_ids] == [*first, encoder.end, encoder.end]
+    ends = [encoder.end] * (1 + encoder.template.ends_passage)
+    assert [i for i in row.ids if i in tokenizer.all_special_ids] == [*first, *ends]
 
 
 # The released checkpoints' template, with a tokenizer like theirs

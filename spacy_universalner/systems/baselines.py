@@ -192,7 +192,7 @@ def make_logger(name: str | None = None) -> Callable[..., tuple[Callable[..., No
 
         def log_step(info: dict[str, Any] | None) -> None:
             if info is not None:
-                said["f1"] = f", F1 {100 * info['other_scores'].get('ents_f', 0):.2f}, epoch {info['epoch']}"
+                said["f1"] = f"F1 {100 * info['other_scores'].get('ents_f', 0):.2f}, epoch {info['epoch']}"
             advance(1)
 
         return log_step, lambda: bar.__exit__(None, None, None)
