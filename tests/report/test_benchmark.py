@@ -1,10 +1,12 @@
 """The page of the benchmark: systems beside the paper, and passages that they got wrong."""
 
 import re
+from collections import Counter
 from types import SimpleNamespace
 
 import pytest
 
+from spacy_universalner.gold.datasets import DATASETS
 from spacy_universalner.records import write_rows
 from spacy_universalner.report import benchmark, examples
 
@@ -288,3 +290,9 @@ def test_the_page_stays_small_and_every_set_has_its_share(tmp_path):
 def test_passages_that_are_too_long_are_counted_and_not_drawn(tmp_path):
     found = sample(tmp_path, {("a", "one"): 2}, longest=10)
     assert (found.examples, found.wrong, found.long) == ([], 2, 2)
+
+
+def test_the_papers_figure_counts_the_sets_of_the_registry():
+    assert Counter(dataset.domain for dataset in DATASETS.values()) == {
+        domain: sets for domain, (sets, _, _) in benchmark.FIGURE_5.items()
+    }
