@@ -29,7 +29,7 @@ def pick_dtype(name: str, device: torch.device) -> torch.dtype:
     """The number format named, or with "auto" the one in which this device multiplies matrices faster.
 
     bfloat16 is twice as fast as float32 on some CPUs with AVX512 or AMX, and half as fast on others that list the same
-    flags, so it is measured once per process (about 0.1 s).
+    flags, so it is measured once per process (about 0.3 s).
     """
     if name != "auto":
         return DTYPES[name]
@@ -39,8 +39,9 @@ def pick_dtype(name: str, device: torch.device) -> torch.dtype:
 
 
 @lru_cache
-def matmul_gflops(dtype: torch.dtype, size: int = 1024, repeats: int = 3) -> float:
-    """CPU matrix products of one number format, in GFLOP/s: the best of a few."""
+def matmul_gflops(dtype: torch.dtype, size: int = 1024, repeats: int = 12) -> float:
+    """CPU matrix products of one number format, in GFLOP/s: the best of so many that others at work on the machine
+    cannot have slowed all of them."""
     a = torch.randn(size, size).to(dtype)
     best = float("inf")
     for _ in range(repeats + 1):
