@@ -156,9 +156,9 @@ LONG = {
 
 @pytest.mark.parametrize("text", LONG.values(), ids=LONG)
 def test_a_million_characters_take_seconds(text):
-    start = time.perf_counter()
+    start = time.process_time()
     spans = chunk(text, 256, overlap=32)
-    assert time.perf_counter() - start < 30
+    assert time.process_time() - start < 30
     assert sum(end - start for start, end in spans) <= 1.15 * len(text)
 
 
