@@ -6,19 +6,23 @@ import random
 import resource
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
+
 from ..errors import Errors, UniversalNERError
 from ..gold.datasets import DataSet
+from ..gold.formats import SetAside
 from ..gold.readers import Example, load
 from ..progress import show_progress
 from ..records import read_json, sha256_json, write_json
 from ..systems import System
 from .resampling import compare
 from .rescore import summarise
-from .rows import prediction_rows, read_predictions
+from .rows import check_answers, prediction_rows, read_predictions
 
 MOST_QUESTIONS = 200_000
 
@@ -39,10 +43,20 @@ class Sample:
     questions: int = MOST_QUESTIONS
     seed: int = 0
 
-    def draw(self, dataset: DataSet, folder: Path) -> list[Example]:
-        """The examples of a set. RAISES (UniversalNERError): it is not there, or cannot be read."""
-        examples = load(dataset, folder, self.limit, self.seed, split=self.split)
-        return draw_questions(examples, self.questions, self.seed)
+    @property
+    def name(self) -> str:
+        """What to call it, as part of a path."""
+        most = "" if self.questions == MOST_QUESTIONS else f"-{self.questions or 'all'}-questions"
+        return f"{self.split}-{self.limit or 'all'}-seed-{self.seed}{most}"
+
+    def draw(self, dataset: DataSet, folder: Path) -> tuple[list[Example], dict[str, int]]:
+        """The examples of a set, and counts of what it has and cannot be used.
+
+        RAISES (UniversalNERError): it is not there, or cannot be read.
+        """
+        set_aside = SetAside()
+        examples = load(dataset, folder, self.limit, self.seed, split=self.split, set_aside=set_aside)
+        return draw_questions(examples, self.questions, self.seed), dict(+set_aside)
 
 
 def draw_questions(examples: Sequence[Example], most: int, seed: int) -> list[Example]:
@@ -90,26 +104,26 @@ def run_benchmark(
     datasets (Sequence[DataSet]): the sets.
     folder (Path): the benchmark folder.
     sample (Sample): which sentences and questions.
-    output (Path): folder for what is said, `{system}/{set}.jsonl`.
+    output (Path): folder for what is said about this sample, `{system}/{set}.jsonl`.
     batch_size (int): sentences handed over at a time.
     show (bool): show progress on stderr.
     YIELDS (dict): for each system and set its row of scores, or {"set", "system", "reason"} if there are none.
     """
-    for dataset in datasets:
-        try:
-            examples = sample.draw(dataset, folder)
-        except UniversalNERError as err:
-            yield from ({"set": dataset.name, "system": system.name, "reason": str(err)} for system in systems)
-            continue
-        for system in systems:
-            about = {"set": dataset.name, "system": system.name}
-            said = Said(output / system.name / f"{dataset.name}.jsonl", fingerprint(system, dataset, sample, examples))
+    for system in systems:
+        for dataset in datasets:
             try:
+                examples, set_aside = sample.draw(dataset, folder)
+                key = fingerprint(system, dataset, sample, examples)
+                said = Said(output / system.name / f"{dataset.name}.jsonl", key)
                 said.complete(system, dataset, examples, batch_size=batch_size, show=show)
+                row = make_row(system, dataset, said, split=sample.split, seed=sample.seed)
+            except UniversalNERError as err:
+                yield {"set": dataset.name, "system": system.name, "reason": str(err)}
             except Exception as err:  # a system is anything that spaCy can load: one that fails does not end the others
-                yield {**about, "reason": f"{type(err).__name__}: {err}"}
-                continue
-            yield make_row(system, dataset, said, split=sample.split, seed=sample.seed)
+                yield {"set": dataset.name, "system": system.name, "reason": f"{type(err).__name__}: {err}"}
+            else:
+                yield {**row, "set_aside": set_aside}
+        system.release()
 
 
 def fingerprint(system: System, dataset: DataSet, sample: Sample, examples: Sequence[Example]) -> str:
@@ -152,14 +166,15 @@ class Said:
             return
         self.path.parent.mkdir(parents=True, exist_ok=True)
         name = f"{system.name} {dataset.name}" if show else None
-        with self.path.open("ab") as file, show_progress(len(examples), name) as advance:
+        start = time.perf_counter()
+        predict = system.prepare(dataset)
+        with self._lock(), self.path.open("ab") as file, show_progress(len(examples), name) as advance:
             file.truncate(self.state["bytes"])  # a batch that was cut short by the end of its run
             advance(done)
-            start = time.perf_counter()
-            predict = system.prepare(dataset)
             for first in range(done, len(examples), batch_size):
                 batch = examples[first : first + batch_size]
                 answers = predict([example.text for example in batch], [list(example.types) for example in batch])
+                check_answers(batch, answers)
                 for row in prediction_rows(batch, answers):
                     line = json.dumps({"set": dataset.name, **row}, ensure_ascii=False)
                     file.write(f"{line}\n".encode("utf8", "surrogatepass"))
@@ -167,6 +182,14 @@ class Said:
                 os.fsync(file.fileno())
                 start = self._note(len(batch), file.tell(), start)
                 advance(len(batch))
+
+    @contextmanager
+    def _lock(self) -> Iterator[None]:
+        try:
+            with FileLock(self.path.with_suffix(".lock"), timeout=0):
+                yield
+        except Timeout as err:
+            raise UniversalNERError(Errors.U201.format(path=self.path)) from err
 
     def _note(self, sentences: int, size: int, start: float) -> float:
         now = time.perf_counter()
@@ -191,6 +214,7 @@ def make_row(system: System, dataset: DataSet, said: Said, *, split: str, seed: 
         "protocol": name_protocol(system, dataset),
         "split": split,
         **summarise(said.rows(), seed=seed),
+        "lacking": list(system.lacking.get(dataset.name, ())),
         "sentences_paper": dataset.sentences.get(split),
         "paper": dict(dataset.paper),
         "seconds": said.state["seconds"],
@@ -200,7 +224,7 @@ def make_row(system: System, dataset: DataSet, said: Said, *, split: str, seed: 
 
 
 def compare_systems(rows: Sequence[dict[str, Any]], *, metric: str = "span_f1", seed: int = 0) -> list[dict[str, Any]]:
-    """The first system of each set against the others, sentence by sentence (see `resampling.compare`).
+    """The first system asked about each set against the others, sentence by sentence (see `resampling.compare`).
 
     rows (Sequence): as of `make_row`; those of a set ask the same of every system.
     """
@@ -214,6 +238,11 @@ def compare_systems(rows: Sequence[dict[str, Any]], *, metric: str = "span_f1", 
     return found
 
 
+def said_folder(output: Path, sample: Sample) -> Path:
+    """The folder of what is said about a sample, so that another one overwrites nothing."""
+    return output.with_suffix("") / sample.name
+
+
 def measure(
     systems: Sequence[System],
     datasets: Sequence[DataSet],
@@ -225,7 +254,8 @@ def measure(
 ) -> dict[str, Any]:
     """Run the benchmark, and write its results anew after every row.
 
-    output (Path): file of the results; what is said goes into a folder of its name, without ending.
+    output (Path): file of the results; what is said goes into a folder of its name, without ending, and in it into
+        one for each sample (see `said_folder`).
     RETURNS (dict): the results: "rows", "unread" (what has no row, and why), "comparisons" of systems, "systems", and
         what was asked (`Sample`).
     RAISES (UniversalNERError): there is no system or no data set.
@@ -239,7 +269,7 @@ def measure(
         "unread": [],
         "comparisons": [],
     }
-    said = output.with_suffix("")
+    said = said_folder(output, sample)
     for row in run_benchmark(systems, datasets, folder, sample=sample, output=said, show=show):
         results["unread" if "reason" in row else "rows"].append(row)
         write_json(output, results)

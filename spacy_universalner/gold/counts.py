@@ -1,6 +1,6 @@
 """Counting what data sets hold, beside what the paper and its authors' released test files say they hold."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -97,10 +97,24 @@ def as_released(examples: Sequence[Example], name: str) -> list[Example]:
 def format_counts(rows: Iterable[Mapping[str, Any]]) -> str:
     """A table of the counts of sets: a line for each split, as `count_set` gives them."""
     header = ("set", "split", "sentences", "paper", "difference", "mentions", "distinct", "left out", "questions")
-    lines = []
+    lines, rows = [], list(rows)
     for row in rows:
         for split, counts in row["splits"].items():
             cells = [counts.get(key, "–") for key in ("sentences", "paper", "difference", "mentions", "distinct")]
             cells += [counts.get(key, "–") for key in ("left_out", "questions")]
             lines.append((row["set"], split, *("–" if cell is None else cell for cell in cells)))
-    return table(lines, header=header, divider=True, aligns=("l", "l", *"r" * (len(header) - 2)))
+    notes = [line for row in rows for line in _explain(row)]
+    shown = table(lines, header=header, divider=True, aligns=("l", "l", *"r" * (len(header) - 2)))
+    return "\n".join([shown, *notes])
+
+
+def _explain(row: Mapping[str, Any]) -> Iterator[str]:
+    """What a table has no room for: the set's note, what its files have and cannot be used, why a split is not read."""
+    if row["note"]:
+        yield f"{row['set']}: {' '.join(row['note'].split())}"
+    for split, counts in row["splits"].items():
+        if "unread" in counts:
+            yield f"{row['set']} {split} was not read: {counts['unread']}"
+        if counts.get("set_aside"):
+            told = ", ".join(f"{number} {what}" for what, number in counts["set_aside"].items())
+            yield f"{row['set']} {split}, set aside: {told}"

@@ -158,7 +158,7 @@ def list_headline(rows: Sequence[Row], arms: Mapping[tuple[str, str], str]) -> l
 def list_warnings(results: Mapping[str, Any], rows: Sequence[Row]) -> list[str]:
     """What a reader must know before comparing numbers with the paper's."""
     warnings = []
-    if (limit := results.get("limit")) is not None:
+    if limit := results.get("limit"):
         warnings.append(
             f"A sample: at most {limit:,} sentences of each set, drawn with seed {results.get('seed')}, where the "
             "paper has full test splits. Small differences from its numbers may be chance: look at the intervals."
@@ -201,7 +201,9 @@ def tabulate_runs(rows: Sequence[Row], arms: Mapping[tuple[str, str], str]) -> T
                 float(max(memory)) if memory else None,
             )
         )
-    return Table("What was run", ("system", "protocol", "sets", "sentences", "questions", "time", "peak MB"), lines)
+    return Table(
+        "What was run", ("system", "protocol", "sets", "sentences", "questions", "time", "peak MB of the run"), lines
+    )
 
 
 def tabulate_unread(results: Mapping[str, Any]) -> Table:

@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
@@ -9,7 +10,7 @@ import spacy
 from confection import Config
 from spacy.language import Language
 from spacy.tokens import Doc, Span
-from spacy.util import load_model_from_config
+from spacy.util import is_package, load_model_from_config
 
 from ..errors import Errors, UniversalNERError
 from ..gold.datasets import DataSet
@@ -126,12 +127,20 @@ class System:
         return tuple(name.replace(PLACE, dataset.name) for name in self._trained_on)
 
     def fingerprint(self, dataset: DataSet) -> str:
-        """A hash that changes where its answers about a set may: of its file, and of its pipeline's files as they lie
-        on disk, by their names, sizes and times."""
-        folder = Path((self._pipeline or "").replace(PLACE, dataset.name) or ".")
-        files = sorted(path for path in folder.rglob("*") if path.is_file()) if self._pipeline else []
-        about = [(path.relative_to(folder).as_posix(), (s := path.stat()).st_size, s.st_mtime_ns) for path in files]
-        return sha256_json([sha256_file(self.source), about])
+        """A hash that changes where its answers about a set may: of its file, of the version of its package, and of the
+        files of its pipeline or of the folders its config names, by their names, sizes and times. What its config
+        names elsewhere, as on a hub, is taken to stay as it is."""
+        where = self._pipeline and self._pipeline.replace(PLACE, dataset.name)
+        named = [where] if where else list(_list_words(self._config))
+        folders = [Path(name) for name in named if Path(name).is_dir()]
+        files = sorted(path for folder in folders for path in folder.rglob("*") if path.is_file())
+        about = [(path.as_posix(), (status := path.stat()).st_size, status.st_mtime_ns) for path in files]
+        package = version(where) if where and is_package(where) else ""
+        return sha256_json([sha256_file(self.source), about, package])
+
+    def release(self) -> None:
+        """Let go of its pipeline, and of the memory it takes."""
+        self._made = None
 
     def _prepare_types(self, dataset: DataSet) -> Predict:
         nlp = self._make(dataset)
@@ -214,6 +223,15 @@ class System:
             return ((span, float(span._.get(self._score))) for span in spans)
         scores = getattr(spans, "attrs", {}).get("scores")
         return zip(spans, [None] * len(spans) if scores is None else map(float, scores), strict=True)
+
+
+def _list_words(value: Any) -> Iterator[str]:
+    """All strings in a config."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        for item in value.values():
+            yield from _list_words(item)
 
 
 def _predict(name: str, text: str, found: Mapping[tuple[int, int], float | None]) -> Prediction:

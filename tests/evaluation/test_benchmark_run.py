@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from spacy_universalner.errors import UniversalNERError
 from spacy_universalner.evaluation.benchmark import (
@@ -46,6 +47,11 @@ class Capitals:
         self.version = version
         self.fails_after = fails_after
         self.asked = []
+        self.lacking = {}
+        self.released = 0
+
+    def release(self):
+        self.released += 1
 
     def fingerprint(self, dataset):
         return self.version
@@ -177,7 +183,39 @@ def test_the_results_hold_rows_what_has_none_and_what_was_asked(data, tmp_path):
     assert [row["system"] for row in results["rows"]] == ["capitals", "other"]
     assert results["unread"] == [{"set": "toy", "system": "broken", "reason": "RuntimeError: out of luck"}]
     assert [(c["a"], c["b"]) for c in results["comparisons"]] == [("capitals", "other")]
-    assert (tmp_path / "metrics" / "benchmark" / "other" / "toy.jsonl").is_file()
+    assert (tmp_path / "metrics" / "benchmark" / "test-2-seed-3" / "other" / "toy.jsonl").is_file()
+
+
+def test_another_sample_overwrites_nothing(data, tmp_path):
+    output = tmp_path / "benchmark.json"
+    whole, part = Sample(), Sample(limit=2, questions=3)
+    for sample in (whole, part):
+        measure([Capitals()], [TOY], data, sample=sample, output=output)
+    again = Capitals()
+    assert measure([again], [TOY], data, sample=whole, output=output)["rows"][0]["sentences"] == 4
+    assert again.asked == []
+    assert part.name == "test-2-seed-0-3-questions"
+
+
+def test_a_system_that_does_not_answer_what_it_was_asked_is_told(data, tmp_path):
+    system = Capitals()
+    system.answer = lambda text, type_: Prediction("other")
+    (lost,) = ask([system], data, tmp_path)
+    assert "U084" in lost["reason"]
+    assert not (tmp_path / "said" / "capitals" / "toy.json").exists()
+
+
+def test_what_another_process_writes_is_left_alone(data, tmp_path):
+    (tmp_path / "said" / "capitals").mkdir(parents=True)
+    with FileLock(tmp_path / "said" / "capitals" / "toy.lock"):
+        (lost,) = ask([Capitals()], data, tmp_path)
+    assert "U201" in lost["reason"]
+
+
+def test_a_system_is_let_go_of_after_its_sets(data, tmp_path):
+    system = Capitals()
+    ask([system], data, tmp_path)
+    assert system.released == 1
 
 
 def test_nothing_to_measure_is_an_error(tmp_path):

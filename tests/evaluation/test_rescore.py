@@ -51,3 +51,12 @@ def test_a_file_of_an_earlier_version_says_what_it_lacks(tmp_path):
     write_rows(tmp_path / "p.jsonl", [{"id": "r", "text": "Ada", "gold": [], "predicted": [], "scores": []}])
     with pytest.raises(UniversalNERError, match="U230.*types.*mentions.*weasel run evaluate"):
         score_file(tmp_path / "p.jsonl")
+
+
+def test_the_released_scorer_reads_nothing_of_a_list_with_a_bracket_in_a_mention(tmp_path):
+    text = "f[0] and Ada"
+    examples = [Example(str(i), text, ("name",), frozenset({(9, 12, "name")})) for i in range(2)]
+    said = [[Prediction("name", ("f[0]", "Ada"), ((0, 4), (9, 12)))], [Prediction("name", ("Ada",), ((9, 12),))]]
+    write_rows(tmp_path / "p.jsonl", prediction_rows(examples, said))
+    found = score_file(tmp_path / "p.jsonl")
+    assert (found["string_f1"], found["official_f1"]) == (80.0, 66.67)

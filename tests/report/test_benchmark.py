@@ -181,9 +181,9 @@ def test_systems_have_names_of_their_own(rows, names):
 
 WARNINGS = {
     "a sample": (make_results(STUDENT), ["A sample: at most 200 sentences"]),
-    "full sets": (make_results(make_row(sentences=431), limit=None), []),
-    "full sets of another size": (make_results(STUDENT, limit=None), ["perhaps not the same ones: CrossNER ai."]),
-    "nothing": (make_results(limit=None), ["Nothing was measured."]),
+    "full sets": (make_results(make_row(sentences=431), limit=0), []),
+    "full sets of another size": (make_results(STUDENT, limit=0), ["perhaps not the same ones: CrossNER ai."]),
+    "nothing": (make_results(limit=0), ["Nothing was measured."]),
 }
 
 

@@ -189,7 +189,7 @@ def find_beside(path: Path, name: str, folders: Sequence[str]) -> Path:
     RAISES (UniversalNERError): it stands nowhere.
     """
     places = [path.parent / folder / name for folder in folders]
-    for candidate in places:
+    for candidate in places if Path(name).name == name else ():  # a name comes from a file: it leads nowhere else
         if candidate.is_file():
             return candidate
     raise UniversalNERError(Errors.U223.format(path=path, looked=", ".join(map(str, places))))
