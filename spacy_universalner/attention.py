@@ -267,7 +267,7 @@ def _attend_by_plan(
     if plan is None:
         return sdpa_attention_forward(module, query, key, value, attention_mask, scaling=scaling, **kwargs)
     odd = [name for name in ("softcap", "s_aux", "position_bias") if kwargs.get(name) is not None]
-    if odd:
+    if odd:  # caught when the model is tried (`_is_right`), which then gets masks instead
         raise NotImplementedError(f"attention with {', '.join(odd)}")
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
     output = plan.attend(module.layer_idx, *(states[0].transpose(0, 1) for states in (query, key, value)), scale)

@@ -135,7 +135,7 @@ def fingerprint(system: System, dataset: DataSet, sample: Sample, examples: Sequ
 class Said:
     """What a system says about a set, on disk as it is said, so that a run can be stopped and gone on with.
 
-    path (Path): a file of prediction rows (see `evaluate.prediction_rows`); beside it, with the ending ".json", how
+    path (Path): a file of prediction rows (see `rows.prediction_rows`); beside it, with the ending ".json", how
         far it is.
     key (str): hash of what is asked; what was said to anything else is written anew.
     """
@@ -143,7 +143,7 @@ class Said:
     def __init__(self, path: Path, key: str) -> None:
         self.path = path
         self.key = key
-        self.state = {"key": key, "sentences": 0, "bytes": 0, "seconds": 0.0, "peak_rss_mb": 0}
+        self.state = {"key": key, "sentences": 0, "bytes": 0, "seconds": 0.0, "peak_rss_mb": 0, "lacking": []}
         if self._state_path.is_file() and path.is_file():
             state = read_json(self._state_path)
             if state.get("key") == key and path.stat().st_size >= state["bytes"]:
@@ -168,6 +168,7 @@ class Said:
         name = f"{system.name} {dataset.name}" if show else None
         start = time.perf_counter()
         predict = system.prepare(dataset)
+        self.state["lacking"] = list(system.lacking.get(dataset.name, ()))
         with self._lock(), self.path.open("ab") as file, show_progress(len(examples), name) as advance:
             file.truncate(self.state["bytes"])  # a batch that was cut short by the end of its run
             advance(done)
@@ -214,7 +215,7 @@ def make_row(system: System, dataset: DataSet, said: Said, *, split: str, seed: 
         "protocol": name_protocol(system, dataset),
         "split": split,
         **summarise(said.rows(), seed=seed),
-        "lacking": list(system.lacking.get(dataset.name, ())),
+        "lacking": said.state["lacking"],
         "sentences_paper": dataset.sentences.get(split),
         "paper": dict(dataset.paper),
         "seconds": said.state["seconds"],

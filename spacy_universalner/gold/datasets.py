@@ -270,7 +270,9 @@ def _check(dataset: DataSet) -> Iterator[str]:
 
 def _check_source(dataset: DataSet) -> Iterator[str]:
     source = dataset.source
-    assert source is not None, "read from a row, where it is required"
+    if source is None:
+        yield f"source: expected how the set is got, one of {', '.join(SOURCE_KEYS)}, got nothing"
+        return
     given = {key for keys in SOURCE_KEYS.values() for key in keys if getattr(source, key)}
     needed = SOURCE_KEYS[source.kind] - {"config", "revision", "unroll"}
     if lacking := needed - given:

@@ -102,6 +102,13 @@ def test_a_row_has_scores_counts_and_the_papers_numbers(data, tmp_path):
     assert sum(row["mistakes"].values()) > 0
 
 
+def test_types_without_a_label_are_told_in_a_run_that_asks_nothing_too(data, tmp_path):
+    first = Capitals()
+    first.lacking["toy"] = ("place",)  # as `prepare` finds out
+    assert ask([first], data, tmp_path)[0]["lacking"] == ["place"]
+    assert ask([Capitals()], data, tmp_path)[0]["lacking"] == ["place"]
+
+
 def test_what_was_said_is_on_disk_and_is_not_asked_again(data, tmp_path):
     first = ask([Capitals()], data, tmp_path)
     again = Capitals()

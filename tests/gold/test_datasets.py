@@ -131,6 +131,7 @@ WRONG = {
     "an unknown key": ("ncbi", {"licence": "MIT"}, "licence: Unexpected keyword argument"),
     "a missing key": ("ncbi", {"license": ...}, "license: missing"),
     "a source that is missing": ("ncbi", {"source": ...}, "source: missing"),
+    "a source that is null": ("ncbi", {"source": None}, "source: expected how the set is got"),
     "another kind of value": ("ncbi", {"paper_types": "one"}, "paper_types: Input should be a valid integer"),
     "an unknown domain": ("ncbi", {"domain": "Medicine"}, "domain: Input should be 'General', 'Biomed'"),
     "no words": ("ncbi", {"labels": {"Disease": None}}, "labels: no tag has words"),
