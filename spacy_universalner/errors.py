@@ -108,6 +108,11 @@ class Errors(metaclass=_Coded):
         "The params of {name} set {got}, which the request sets itself: one whole reply to the messages of a passage. "
         "Take it out."
     )
+    U258 = (
+        "{count} types of the reply about {start!r}… have no definition: {types}. Add them to the file that "
+        "[paths] definitions names."
+    )
+    U259 = "Got messages of another prompt ({got}), expected {expected}: set prompt of the task to it."
     # labels and documents
     U040 = (
         "universal_ner has no labels. Name some: nlp.add_pipe('universal_ner', config={{'labels': ['person', "

@@ -55,12 +55,17 @@ class TeacherPrompt:
 
     def wrote(self, messages: Any) -> bool:
         """Whether these messages ask about some passage with this prompt."""
+        return self.read(messages) is not None
+
+    def read(self, messages: Any) -> str | None:
+        """The passage that these messages ask about with this prompt; None if they are not of it."""
         try:
             content = messages[-1]["content"]
             before, _, after = self.user.partition("{passage}")
-            return messages == self.messages(content.removeprefix(before).removesuffix(after))
+            passage = content.removeprefix(before).removesuffix(after)
+            return passage if messages == self.messages(passage) else None
         except (AttributeError, IndexError, KeyError, TypeError):
-            return False
+            return None
 
 
 # Figure 1 of the paper (Zhou et al., ICLR 2024); the line breaks are ours, the figure does not show their number.

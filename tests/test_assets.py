@@ -5,9 +5,12 @@ from collections import Counter
 from functools import cache
 from pathlib import Path
 
+import pytest
+
 from spacy_universalner.align import find_mentions
 from spacy_universalner.chunking import TOKEN
 from spacy_universalner.corpus.documents import read_documents
+from spacy_universalner.definitions import read_definitions
 from spacy_universalner.parsing import parse_pairs
 from spacy_universalner.prompts import TYPE_V1, messages_key
 from spacy_universalner.records import Passage, read_rows
@@ -53,7 +56,7 @@ def eight_grams(text: str) -> set[tuple[str, ...]]:
 
 
 def test_there_are_enough_passages():
-    assert len(passages()) >= 300
+    assert len(passages()) >= 1500
 
 
 def test_passages_are_neither_short_nor_long():
@@ -64,7 +67,22 @@ def test_passages_are_neither_short_nor_long():
 def test_every_domain_has_its_share():
     counts = Counter(passage.domain for passage in passages())
     assert set(counts) == DOMAINS
-    assert min(counts.values()) >= 25
+    assert min(counts.values()) >= 100
+
+
+def test_registers_are_many_and_none_prevails():
+    counts = Counter(passage.source for passage in passages())
+    assert len(counts) >= 500
+    assert max(counts.values()) <= 10
+
+
+def test_passages_begin_differently():
+    counts = Counter(tuple(passage.text.lower().split()[:3]) for passage in passages())
+    assert max(counts.values()) <= 3
+
+
+def test_some_passages_have_no_capitals():
+    assert sum(passage.text == passage.text.lower() for passage in passages()) >= 50
 
 
 def test_no_two_passages_share_eight_words_in_a_row():
@@ -100,4 +118,23 @@ def test_passages_hold_many_entities():
 
 
 def test_there_are_many_types():
-    assert len({type_ for *_, type_ in labelled()}) >= 400
+    assert len({type_ for *_, type_ in labelled()}) >= 2000
+
+
+@pytest.mark.parametrize("type_", ["person", "organization", "location", "date", "event", "product"])
+def test_everyday_types_are_asked_in_many_passages(type_):
+    assert len({text for text, _, found in labelled() if found == type_}) >= 150
+
+
+def test_mentions_are_no_handful_of_names():
+    mentions = [entity for _, entity, _ in labelled()]
+    assert len(set(mentions)) >= 0.5 * len(mentions)
+
+
+def test_every_type_is_defined_and_no_other():
+    assert set(read_definitions(ASSETS / "definitions.jsonl")) == {type_ for *_, type_ in labelled()}
+
+
+def test_definitions_are_short_sentences():
+    said = [one for some in read_definitions(ASSETS / "definitions.jsonl").values() for one in some]
+    assert [one for one in said if not 4 <= len(one.split()) <= 20 or not one.endswith(".")] == []

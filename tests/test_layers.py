@@ -19,6 +19,7 @@ LAYERS = (
         "schemas",
         "prompts",
         "parsing",
+        "definitions",
         "align",
         "chunking",
         "encoding",

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ..definitions import define_reply, read_definitions
 from ..prompts import TEACHER_PROMPTS
 from ..records import Part, Passage, Reply, read_records, read_rows, sha256_file, sha256_json
 
@@ -78,11 +79,15 @@ def know_embedded(passages: Iterable[Passage], replies: Iterable[tuple[str, str]
 
 
 def read_embedded(assets: Path) -> Embedded:
-    """The project's own passages and replies; none in a folder that has no such files."""
+    """The project's own passages and replies, in types and in definitions; none in a folder that has no such files."""
     passages, replies = assets / "passages.jsonl", assets / "replies.jsonl"
     if not passages.is_file() or not replies.is_file():
         return Embedded()
-    recorded = ((row["passage_id"], row["reply"]) for _, row in read_rows(replies))
+    recorded = [(row["passage_id"], row["reply"]) for _, row in read_rows(replies)]
+    if (assets / "definitions.jsonl").is_file():
+        definitions = read_definitions(assets / "definitions.jsonl")
+        texts = {passage.id: passage.text for passage in read_records(passages, Passage)}
+        recorded += [(id_, define_reply(raw, texts[id_], definitions)) for id_, raw in recorded]
     return know_embedded(read_records(passages, Passage), recorded)
 
 

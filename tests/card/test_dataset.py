@@ -153,7 +153,7 @@ def folder(converted, tmp_path):
 
 def test_the_filter_says_where_the_corpus_comes_from(converted):
     origin = read_json(converted / "corpus" / "origin.json")
-    assert (origin["teachers"], origin["prompts"]) == ({"recorded": 471}, {"type.v1": 471})
+    assert (origin["teachers"], origin["prompts"]) == ({"recorded": 1541}, {"type.v1": 1541})
     assert (origin["embedded"], origin["license"]) == (True, "cc0-1.0")
     assert origin["files"]["replies.jsonl"] == sha256_file(converted / "corpus" / "replies.jsonl")
 

@@ -1,10 +1,10 @@
 import pytest
 
 from spacy_universalner.errors import UniversalNERError
-from spacy_universalner.prompts import TYPE_V1, messages_key
+from spacy_universalner.prompts import DEFINITION_V1, TYPE_V1, messages_key
 from spacy_universalner.records import Reply, write_rows
 from spacy_universalner.teacher.completion import Completion
-from spacy_universalner.teacher.replay import make_replay_model, recording
+from spacy_universalner.teacher.replay import make_defining_model, make_replay_model, recording
 
 
 def reply(text, raw="[]", sha=TYPE_V1.sha):
@@ -77,3 +77,21 @@ def test_a_file_of_another_prompt(tmp_path):
 def test_messages_of_another_task(tmp_path, messages):
     with pytest.raises(UniversalNERError, match="U030"):
         list(recorded(tmp_path / "r.jsonl", reply("One."))([[messages]]))
+
+
+@pytest.fixture
+def defining(tmp_path):
+    recorded(tmp_path / "r.jsonl", reply("One.", '[("One", "number")]'))
+    write_rows(tmp_path / "d.jsonl", [{"type": "number", "definitions": ["How many there are."]}])
+    return make_defining_model(str(tmp_path / "r.jsonl"), str(tmp_path / "d.jsonl"))
+
+
+def test_a_reply_is_said_in_definitions(defining):
+    [[said]] = defining([[DEFINITION_V1.messages("One.")]])
+    assert said == Completion('[("One", "How many there are.")]', "gpt", {"total_tokens": 3}, "length")
+
+
+@pytest.mark.parametrize(("messages", "got"), [(TYPE_V1.messages("One."), "type.v1"), ("One.", "none")])
+def test_definitions_answer_their_own_prompt_only(defining, messages, got):
+    with pytest.raises(UniversalNERError, match=f"U259.*{got}.*definition.v1"):
+        list(defining([[messages]]))
