@@ -113,6 +113,7 @@ class Errors(metaclass=_Coded):
         "[paths] definitions names."
     )
     U259 = "Got messages of another prompt ({got}), expected {expected}: set prompt of the task to it."
+    U260 = "{path} cannot be made a small difference: {reason}. Name a student of which all weights were tuned."
     # labels and documents
     U040 = (
         "universal_ner has no labels. Name some: nlp.add_pipe('universal_ner', config={{'labels': ['person', "

@@ -75,7 +75,7 @@ def save_weights(model: Any, folder: Path, *, base: Path, name: str, method: str
     if method == "full":
         model.to(torch.bfloat16).save_pretrained(folder)
     elif save == "adapter":
-        _save_adapter(model, folder, name)
+        save_adapter(model, folder, name)
     elif method == "lora":
         model.merge_and_unload().to(torch.bfloat16).save_pretrained(folder)
     else:
@@ -148,7 +148,7 @@ def _add_adapters(model: Any, lora: Mapping[str, Any]) -> Any:
     return get_peft_model(model, config)
 
 
-def _save_adapter(model: Any, folder: Path, name: str) -> None:
+def save_adapter(model: Any, folder: Path, name: str) -> None:
     """Adapters in the form of peft, which name their base, not a folder of this machine."""
     for config in model.peft_config.values():
         config.base_model_name_or_path = name
@@ -159,7 +159,7 @@ def _save_adapter(model: Any, folder: Path, name: str) -> None:
 def _merge_unquantized(model: Any, folder: Path, *, base: Path, name: str) -> None:
     """Add adapters to the weights as they were before they were rounded to 4 bits."""
     adapter = folder.with_name(f"{folder.name}.adapter")
-    _save_adapter(model, adapter, name)
+    save_adapter(model, adapter, name)
     whole = open_adapted(base, adapter, dtype=torch.bfloat16, device=torch.device("cpu"))
     whole.save_pretrained(folder)
     shutil.rmtree(adapter)

@@ -1,0 +1,148 @@
+"""A tuned student as a small difference to its base: of each changed matrix, the product of two thin ones.
+
+What full tuning changes lies mostly in few directions, which a singular value decomposition finds; adapters of that
+form are read as any others are (LoRA: Hu et al., 2021).
+"""
+
+import shutil
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from ..base import find_base
+from ..card.student import write_student
+from ..causal import head, open_model
+from ..errors import Errors, UniversalNERError
+from ..progress import show_progress
+from ..prompts import TEMPLATE_FILE
+from ..student import ADAPTER, check_manifest, is_adapter
+from .model import save_adapter
+
+BYTES = 2  # of a number in bfloat16
+
+
+@dataclass(frozen=True)
+class Change:
+    """The difference of one matrix.
+
+    name (str): of its layer.
+    left, values, right (Tensor): its singular value decomposition, (rows, n), (n,), (n, columns), strongest first.
+    """
+
+    name: str
+    left: torch.Tensor
+    values: torch.Tensor
+    right: torch.Tensor
+
+    @property
+    def cost(self) -> int:
+        """Bytes of one direction."""
+        return BYTES * (len(self.left) + self.right.shape[1])
+
+    @cached_property
+    def energy(self) -> torch.Tensor:
+        """What each direction adds to the squared difference."""
+        return self.values.square()
+
+
+def shrink(student: Path, folder: Path, *, megabytes: float) -> dict[str, Any]:
+    """Write a student as adapters to its base, of at most so many megabytes.
+
+    The directions that are kept are those that explain most of the difference for the bytes they take, wherever they
+    are. What changed beside the linear layers, the weights of norms and embeddings, is left out.
+
+    student (Path): a student of which all weights were tuned.
+    folder (Path): where the smaller one goes; replaces what is there.
+    RETURNS (dict): ranks in all and of each matrix on average, share of the squared difference kept, megabytes.
+    RAISES (UniversalNERError): a student that is adapters already, or does not differ from its base; its base cannot
+        be had; no direction fits.
+    """
+    manifest = check_manifest(student)
+    if is_adapter(manifest):
+        raise UniversalNERError(Errors.U260.format(path=student, reason="it is adapters already"))
+    base = find_base(manifest["base"], student)
+    cpu = {"dtype": torch.float32, "device": torch.device("cpu")}
+    model = open_model(base, **cpu)
+    changes = find_changes(model, open_model(student, **cpu))
+    if not changes:
+        raise UniversalNERError(Errors.U260.format(path=student, reason=f"it does not differ from {base.name}"))
+    ranks = choose_ranks(changes, int(megabytes * 1e6))
+    kept = [change for change in changes if ranks[change.name]]
+    if not kept:
+        raise UniversalNERError(Errors.U260.format(path=student, reason=f"nothing of it fits {megabytes} megabytes"))
+    facts = {
+        "ranks": sum(ranks.values()),
+        "mean_rank": round(sum(ranks.values()) / len(changes), 1),
+        "share": round(float(sum(c.energy[: ranks[c.name]].sum() for c in kept) / _total(changes)), 4),
+    }
+    part = folder.with_name(f"{folder.name}.part")
+    shutil.rmtree(part, ignore_errors=True)
+    save_adapter(_adapt(model, kept, ranks), part, manifest["base"]["name"])
+    facts["megabytes"] = round((part / ADAPTER).stat().st_size / 1e6, 2)
+    for name in manifest["files"]:
+        if name == TEMPLATE_FILE or name.startswith(("tokenizer", "special_tokens", "vocab", "merges")):
+            shutil.copyfile(student / name, part / name)
+    told = {key: value for key, value in manifest.items() if key != "files"}
+    write_student(part, {**told, "difference": facts})
+    shutil.rmtree(folder, ignore_errors=True)
+    part.replace(folder)
+    return facts
+
+
+def find_changes(base: Any, student: Any) -> list[Change]:
+    """Decompose the differences of the linear layers that differ, but for the head."""
+    of_base = {name: part for name, part in base.named_modules() if isinstance(part, nn.Linear)}
+    of_student = dict(student.named_modules())
+    names = [name for name, part in of_base.items() if part is not head(base)]
+    changes = []
+    with torch.no_grad(), show_progress(len(names), "shrink", unit=" matrices") as advance:
+        for name in names:
+            difference = of_student[name].weight - of_base[name].weight
+            if difference.any():
+                changes.append(Change(name, *torch.linalg.svd(difference, full_matrices=False)))
+            advance(1)
+    return changes
+
+
+def choose_ranks(changes: list[Change], size: int) -> dict[str, int]:
+    """How many directions of each matrix to keep, so that all fit: those of most energy for a byte come first."""
+    ranks = dict.fromkeys((change.name for change in changes), 0)
+    offers = [(float(energy) / change.cost, change) for change in changes for energy in change.energy]
+    for _, change in sorted(offers, key=lambda offer: -offer[0]):
+        if change.cost <= size:
+            size -= change.cost
+            ranks[change.name] += 1
+    return ranks
+
+
+def _adapt(model: Any, changes: list[Change], ranks: dict[str, int]) -> Any:
+    """The base with adapters that make these changes."""
+    from peft import LoraConfig, get_peft_model
+
+    pattern = {change.name: ranks[change.name] for change in changes}
+    config = LoraConfig(
+        r=1,
+        lora_alpha=1,
+        rank_pattern=pattern,
+        alpha_pattern=pattern,
+        target_modules=list(pattern),
+        task_type="CAUSAL_LM",
+    )
+    adapted = get_peft_model(model, config)
+    layers = dict(adapted.get_base_model().named_modules())
+    with torch.no_grad():
+        for change in changes:
+            layer, rank = layers[change.name], ranks[change.name]
+            root = change.values[:rank].sqrt()
+            layer.lora_A["default"].weight.copy_(root[:, None] * change.right[:rank])
+            layer.lora_B["default"].weight.copy_(change.left[:, :rank] * root)
+            layer.lora_A.to(torch.bfloat16), layer.lora_B.to(torch.bfloat16)
+    return adapted
+
+
+def _total(changes: list[Change]) -> torch.Tensor:
+    return sum(change.energy.sum() for change in changes)
