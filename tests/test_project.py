@@ -16,7 +16,7 @@ COMMANDS = {command["name"]: command for command in PROJECT["commands"]}
 ALL = ["fetch", "sample", "annotate", "filter", "convert", "train", "assemble", "evaluate", "package", "report"]
 RELEASED = ["fetch", "import", "train", "assemble", "evaluate", "package"]
 SUPERVISED = ["fetch", "supervise", "train-sup", "assemble", "evaluate", "package"]
-BESIDE = ["benchmark", "ablate", "import", "export", "supervise", "train-sup", "extract", "baseline"]
+BESIDE = ["shrink", "benchmark", "ablate", "import", "export", "supervise", "train-sup", "extract", "baseline"]
 GOLD = {"vars.conversations": "supervised", "vars.trained": "training/supervised/student"}
 # A workflow, how it is run, and the files its user brings.
 WORKFLOWS = {
