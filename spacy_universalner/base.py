@@ -168,7 +168,7 @@ def find_base(facts: Mapping[str, Any], student: Path) -> Path:
             check_manifest(path.parent, REQUIRED)
             return path.parent
     base = name if os.environ.get(BASE_VARIABLE) else _name_source(name, facts.get("source"))
-    print(f"Fetching {name}, the base of {student.name}: once, to {cache_folder()}", file=sys.stderr)
+    sys.stderr.write(f"Fetching {name}, the base of {student.name}: once, to {cache_folder()}\n")
     try:
         folder = fetch_base(base)
     except UniversalNERError as err:

@@ -135,6 +135,15 @@ def test_the_installed_package_is_seen(installed):
     assert "en_tiny" in {point.name for point in entry_points(group="spacy_models")}
 
 
+@pytest.fixture
+def shipped(tmp_path, monkeypatch):
+    """An empty folder in place of that of the student that comes with this package."""
+    folder = tmp_path / "shipped"
+    folder.mkdir()
+    monkeypatch.setattr("spacy_universalner.student.SHIPPED", folder)
+    return folder
+
+
 FOUND = {
     "the one named first": ("named", "environment", "named"),
     "then the environment's": (None, "environment", "environment"),
@@ -169,7 +178,15 @@ def test_a_package_that_is_gone_is_passed_over(installed, monkeypatch, package):
     assert find_student(None) == installed
 
 
-def test_none_to_find(installed, monkeypatch):
+def test_the_one_that_comes_with_this_package_is_found_last(installed, shipped, monkeypatch):
+    monkeypatch.delenv(VARIABLE, raising=False)
+    (shipped / MANIFEST).write_text("{}", encoding="utf8")
+    assert find_student(None) == installed
+    (installed / MANIFEST).unlink()
+    assert find_student(None) == shipped
+
+
+def test_none_to_find(installed, shipped, monkeypatch):
     monkeypatch.delenv(VARIABLE, raising=False)
     (installed / MANIFEST).unlink()
     with pytest.raises(UniversalNERError, match=rf"U050.*{VARIABLE}.*weasel run all"):
