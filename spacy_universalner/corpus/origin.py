@@ -83,12 +83,13 @@ def read_embedded(assets: Path) -> Embedded:
     passages, replies = assets / "passages.jsonl", assets / "replies.jsonl"
     if not passages.is_file() or not replies.is_file():
         return Embedded()
+    own = list(read_records(passages, Passage))
     recorded = [(row["passage_id"], row["reply"]) for _, row in read_rows(replies)]
     if (assets / "definitions.jsonl").is_file():
         definitions = read_definitions(assets / "definitions.jsonl")
-        texts = {passage.id: passage.text for passage in read_records(passages, Passage)}
+        texts = {passage.id: passage.text for passage in own}
         recorded += [(id_, define_reply(raw, texts[id_], definitions)) for id_, raw in recorded]
-    return know_embedded(read_records(passages, Passage), recorded)
+    return know_embedded(own, recorded)
 
 
 def trace(replies: Iterable[Reply], own: Embedded) -> Origin:

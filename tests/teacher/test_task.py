@@ -40,6 +40,7 @@ def test_the_prompt_is_the_chat_messages(task, nlp):
 def test_the_task_and_its_model_are_found_by_name():
     assert registry.llm_tasks.get("spacy-universalner.OpenNER.v1")().prompt_sha == TYPE_V1.sha
     assert callable(registry.llm_models.get("spacy-universalner.Replay.v1"))
+    assert callable(registry.llm_models.get("spacy-universalner.ReplayDefined.v1"))
 
 
 def test_an_unknown_prompt_is_an_error():
