@@ -167,9 +167,9 @@ def find_base(facts: Mapping[str, Any], student: Path) -> Path:
         if weights_of(read_json(path)) == weights:
             check_manifest(path.parent, REQUIRED)
             return path.parent
-    base = name if os.environ.get(BASE_VARIABLE) else _name_source(name, facts.get("source"))
-    sys.stderr.write(f"Fetching {name}, the base of {student.name}: once, to {cache_folder()}\n")
     try:
+        base = name if os.environ.get(BASE_VARIABLE) else _name_source(name, facts.get("source"))
+        sys.stderr.write(f"Fetching {name}, the base of {student.name}: once, to {cache_folder()}\n")
         folder = fetch_base(base)
     except UniversalNERError as err:
         raise UniversalNERError(Errors.U164.format(path=student, name=name, reason=err)) from err
