@@ -9,6 +9,7 @@ from spacy_universalner.base import fetch_base
 from spacy_universalner.schemas import load_settings
 from spacy_universalner.stage import run, stage
 from spacy_universalner.student import MANIFEST
+from spacy_universalner.training.processes import end_processes
 from spacy_universalner.tuning import tune
 
 
@@ -28,6 +29,7 @@ def main(
         base = fetch_base(settings.base)
         options = {"student": student, "device": device, "ignore_memory": ignore_memory}
         facts.update(tune(base, train=[train], dev=dev, settings=settings, **options))
+    end_processes()
 
 
 if __name__ == "__main__":

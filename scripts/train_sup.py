@@ -9,6 +9,7 @@ from spacy_universalner.schemas import load_settings
 from spacy_universalner.stage import run, stage
 from spacy_universalner.student import MANIFEST
 from spacy_universalner.training.start import Setting, find_start
+from spacy_universalner.training.processes import end_processes
 from spacy_universalner.tuning import tune
 
 
@@ -33,6 +34,7 @@ def main(
         files = [train, distilled] if setting is Setting.MIXED else [train]
         options = {"student": student, "device": device, "ignore_memory": ignore_memory, "setting": setting.value}
         facts.update(tune(start, train=files, dev=dev, settings=settings, **options))
+    end_processes()
 
 
 if __name__ == "__main__":

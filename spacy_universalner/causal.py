@@ -34,12 +34,9 @@ def open_model(folder: Path, *, dtype: torch.dtype, device: torch.device, **opti
 
 
 def open_adapted(base: Path, adapter: Path, *, dtype: torch.dtype, device: torch.device) -> Any:
-    """Load a base with adapters merged into its weights. RAISES (UniversalNERError): there is no peft."""
-    try:
-        from peft import PeftModel
-    except ImportError as err:
-        reason = "peft, which reads them, is not installed (`pip install 'spacy-universalner[adapter]'`)"
-        raise UniversalNERError(Errors.U164.format(path=adapter, name=base.name, reason=reason)) from err
+    """Load a base with adapters merged into its weights."""
+    from peft import PeftModel  # takes long to import, and most students are whole
+
     return PeftModel.from_pretrained(open_model(base, dtype=dtype, device=device), adapter).merge_and_unload().eval()
 
 

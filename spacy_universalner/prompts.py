@@ -334,6 +334,14 @@ DATASET_V1 = DatasetTemplate(
     answer_prefix=PLAIN_V1.answer_prefix,
     dataset="Dataset: {name}\n",
 )
+# The text is read twice: at the second reading each word has seen the whole text, as in a bidirectional model (Arora et
+# al., 2024, "Just read twice"). A question is the bare type, so that hundreds of types cost little.
+TWICE_V1 = Template(
+    name="twice.v1",
+    opening="Text: {text}\nText again: {text}",
+    question="{type}:",
+    answer_prefix=PLAIN_V1.answer_prefix,
+)
 # The plain one: its name tells that the types of its questions are definitions, sentences of a definition teacher.
 PLAIN_DEFINITION_V1 = replace(PLAIN_V1, name="definition.v1")
 # Section 3.2 of the paper; the wording is ours, theirs is not published.
@@ -370,6 +378,7 @@ TEMPLATES = {
     template.name: template
     for template in (
         PLAIN_V1,
+        TWICE_V1,
         UNINER_V1,
         DATASET_V1,
         PLAIN_DEFINITION_V1,

@@ -312,9 +312,10 @@ def test_the_student_of_the_environment(monkeypatch, tuned_student):
     assert ents(nlp(CONVERSATIONS[0].text)) == [(0, 3, "person"), (8, 13, "person")]
 
 
-def test_no_student_at_all(monkeypatch):
+def test_no_student_at_all(monkeypatch, tmp_path):
     monkeypatch.delenv(student.VARIABLE, raising=False)
     monkeypatch.setattr(student, "entry_points", lambda group: [])
+    monkeypatch.setattr(student, "SHIPPED", tmp_path)
     nlp = spacy.blank("en")
     nlp.add_pipe("universal_ner", config={"labels": ["person"]})
     with pytest.raises(UniversalNERError, match=f"U050.*{student.VARIABLE}"):

@@ -115,6 +115,12 @@ LITERALS = {
         Turn((f"{SYSTEM} USER: Text: Zoë. ASSISTANT: {READ}",), 0),
         Turn((f'{PERSON} ASSISTANT: ["Zoë"]',), 8),
     ),
+    "twice.v1": (
+        "Text: Zoë.\nText again: Zoë.",
+        "person:",
+        Turn(("Text: Zoë.\nText again: Zoë.",), 0),
+        Turn(('person: ["Zoë"]',), 8),
+    ),
     "uniner.v1": (
         f"{SYSTEM} USER: Text: Zoë. ASSISTANT: {READ}",
         f"{PERSON} ASSISTANT:",
@@ -249,10 +255,8 @@ def test_which_types_are_asked_together(name, groups):
 @pytest.mark.parametrize("value", ODD.values(), ids=ODD)
 @pytest.mark.parametrize("template", TEMPLATES.values(), ids=TEMPLATES)
 def test_texts_and_types_are_left_alone(template, value):
-    before, after = template.passage("\0").split("\0")
-    assert template.passage(value) == before + value + after
-    before, after = template.first_turn("\0").pieces[0].split("\0")
-    assert template.first_turn(value).pieces[0] == before + value + after
+    assert template.passage(value) == value.join(template.passage("\0").split("\0"))
+    assert template.first_turn(value).pieces[0] == value.join(template.first_turn("\0").pieces[0].split("\0"))
     if template is not ALL_IN_ONE_V1:
         before, after = template.ask(["\N{SNOWMAN}"]).split("\N{SNOWMAN}")
         assert template.ask([value]) == before + value + after

@@ -2,9 +2,11 @@
 
 import atexit
 import os
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
+from threading import Event
 from typing import Any, TypeVar
 
 import torch
@@ -18,6 +20,7 @@ from torch.distributed.tensor import DTensor
 from ..hardware import pick_device
 
 T = TypeVar("T")
+_done = Event()
 
 
 class Processes:
@@ -40,7 +43,7 @@ class Processes:
             if not dist.is_initialized():
                 # gloo for what is on the CPU, NCCL for CUDA; others wait while the first one writes a large student
                 dist.init_process_group(timeout=timedelta(hours=2))
-                atexit.register(_leave)  # threads of gloo that still run at the end abort the process now and then
+                atexit.register(_leave)
             self.mesh = init_device_mesh(self.device.type, (self.count,))
 
     @property
@@ -113,9 +116,25 @@ class Processes:
         return get_model_state_dict(module, options=StateDictOptions(full_state_dict=True, cpu_offload=True))
 
 
+def end_processes() -> None:
+    """Say that all work of this process is done, where it is one of several: it then ends without more ado.
+
+    A thread of gloo that wants the interpreter while that is being taken down aborts the process now and then, however
+    orderly the group was left before. So it is not taken down.
+    """
+    if dist.is_initialized():
+        dist.barrier()  # a process that is gone before others have its last word is a failure to them
+        _done.set()
+
+
 def _leave() -> None:
+    """Registered before what others do at the exit, so that it runs after them."""
     if dist.is_initialized():
         dist.destroy_process_group()
+    if _done.is_set():
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(0)
 
 
 def local(tensor: torch.Tensor) -> torch.Tensor:

@@ -134,7 +134,7 @@ class Trainer:
         own = context_of(self.model.config)[0]
         self.context = min(own, settings.context or own)
         self.steps = self._plan(train)
-        self.dev = self._draw_dev(dev[: settings.dev_conversations])
+        self.dev = self._draw_dev(dev)
         self.dev_rows = [row for c in self.dev for row in split_rows(self.encoder, c, c.queries, self.context)[0]]
         self.progress = Progress()
 
@@ -201,10 +201,12 @@ class Trainer:
         return rows
 
     def _draw_dev(self, conversations: Sequence[Conversation]) -> list[Conversation]:
-        """The conversations with the questions that are asked in every evaluation; those that are too long left out."""
+        """Some of the conversations, drawn over all of the file, which goes by domain, with the questions that are asked
+        in every evaluation; those that are too long left out."""
         rng = random.Random(self.settings.seed)
+        count = min(self.settings.dev_conversations, len(conversations))
         drawn = []
-        for c in conversations:
+        for c in (conversations[place] for place in sorted(rng.sample(range(len(conversations)), count))):
             queries = draw_queries(c, most=self.settings.dev_questions, rng=rng)
             rows, left = split_rows(self.encoder, c, queries, self.context - ANSWER_TOKENS)
             if rows:

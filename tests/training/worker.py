@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 from spacy_universalner.evaluation.metrics import score_answers
+from spacy_universalner.training.processes import end_processes
 from spacy_universalner.training.trainer import Trainer
 from tests.conftest import CONVERSATIONS, make_settings
 
@@ -44,3 +45,4 @@ def stop_at(trainer: Trainer, step: int) -> None:
 
 if __name__ == "__main__":
     main(json.loads(Path(sys.argv[1]).read_text(encoding="utf8")))
+    end_processes()
