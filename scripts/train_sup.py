@@ -8,8 +8,8 @@ from typer import Option
 from spacy_universalner.schemas import load_settings
 from spacy_universalner.stage import run, stage
 from spacy_universalner.student import MANIFEST
-from spacy_universalner.training.start import Setting, find_start
 from spacy_universalner.training.processes import end_processes
+from spacy_universalner.training.start import Setting, find_start
 from spacy_universalner.tuning import tune
 
 

@@ -201,8 +201,8 @@ class Trainer:
         return rows
 
     def _draw_dev(self, conversations: Sequence[Conversation]) -> list[Conversation]:
-        """Some of the conversations, drawn over all of the file, which goes by domain, with the questions that are asked
-        in every evaluation; those that are too long left out."""
+        """Conversations drawn over all of the file, which goes by domain, with the questions that are asked in every
+        evaluation; those that are too long left out."""
         rng = random.Random(self.settings.seed)
         count = min(self.settings.dev_conversations, len(conversations))
         drawn = []
