@@ -335,11 +335,11 @@ DATASET_V1 = DatasetTemplate(
     dataset="Dataset: {name}\n",
 )
 # The text is read twice: at the second reading each word has seen the whole text, as in a bidirectional model (Arora et
-# al., 2024, "Just read twice"). A question is the bare type, so that hundreds of types cost little.
+# al., 2024, "Just read twice"). The words around are the fewest that did not cost F1 (docs/LOG.md).
 TWICE_V1 = Template(
     name="twice.v1",
     opening="Text: {text}\nText again: {text}",
-    question="{type}:",
+    question="What describes {type}?",
     answer_prefix=PLAIN_V1.answer_prefix,
 )
 # The plain one: its name tells that the types of its questions are definitions, sentences of a definition teacher.

@@ -117,9 +117,9 @@ LITERALS = {
     ),
     "twice.v1": (
         "Text: Zoë.\nText again: Zoë.",
-        "person:",
+        "What describes person?",
         Turn(("Text: Zoë.\nText again: Zoë.",), 0),
-        Turn(('person: ["Zoë"]',), 8),
+        Turn(('What describes person? ["Zoë"]',), 8),
     ),
     "uniner.v1": (
         f"{SYSTEM} USER: Text: Zoë. ASSISTANT: {READ}",
