@@ -120,8 +120,6 @@ class TrainSettings(Settings):
     step_tokens: PositiveInt = Field(title="Tokens per optimiser step")
     batch_tokens: PositiveInt = Field(title="Tokens per forward and backward pass, padding included")
     max_questions: int = Field(ge=0, title="Questions drawn from a conversation each time it is seen, 0 for all")
-    lower_share: float = Field(ge=0, le=1, title="How often a text is read in lower case, with its answers")
-    recase_share: float = Field(ge=0, le=1, title="How often a type is asked with a capital, or in capitals")
     dtype: Literal["auto", "float32", "bfloat16"] = Field(
         title="Compute type; auto takes the faster one of this machine"
     )

@@ -45,8 +45,6 @@ SETTINGS = {
     "step_tokens": 1,
     "batch_tokens": 1,
     "max_questions": 0,
-    "lower_share": 0.0,
-    "recase_share": 0.0,
     "dtype": "float32",
     "context": 0,
     "dev_conversations": 0,

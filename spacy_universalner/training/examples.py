@@ -4,7 +4,7 @@ import random
 from array import array
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from operator import attrgetter
 
 import torch
@@ -91,30 +91,6 @@ def draw_queries(conversation: Conversation, *, most: int, rng: random.Random) -
     queries = list(conversation.queries)
     rng.shuffle(queries)
     return queries[:most] if most else queries
-
-
-def vary_case(
-    conversation: Conversation, queries: Sequence[Query], *, lower: float, recase: float, rng: random.Random
-) -> tuple[Conversation, list[Query]]:
-    """A conversation as it might have been typed: users write texts without capitals, and types with them.
-
-    lower (float): how often the text and its answers are put in lower case (Mayhew et al., 2019). A text that would
-        change its length is left as it is.
-    recase (float): how often a type is written with a capital, or one time in five in capitals.
-    """
-    text = conversation.text.lower()
-    if rng.random() < lower and len(text) == len(conversation.text):
-        conversation = replace(conversation, text=text)
-        queries = [Query(q.type, tuple(dict.fromkeys(mention.lower() for mention in q.mentions))) for q in queries]
-    return conversation, [_recase(query, recase, rng) for query in queries]
-
-
-def _recase(query: Query, share: float, rng: random.Random) -> Query:
-    draw = rng.random()
-    if draw >= share:
-        return query
-    name = query.type.upper() if draw < share / 5 else query.type[:1].upper() + query.type[1:]
-    return replace(query, type=name)
 
 
 def split_rows(

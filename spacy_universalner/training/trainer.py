@@ -32,7 +32,7 @@ from ..registry import Answer
 from ..schemas import TrainSettings
 from ..student import MANIFEST
 from .checkpoint import Checkpoint
-from .examples import Batch, Row, collate, draw_queries, plan_epoch, split_rows, vary_case
+from .examples import Batch, Row, collate, draw_queries, plan_epoch, split_rows
 from .journal import Journal, keep_journal
 from .loss import AnswerLoss
 from .model import causal_lm, check_qlora, check_start, load_model, save_weights
@@ -180,9 +180,8 @@ class Trainer:
         steps: list[list[list[Row]]] = []
         for epoch in range(settings.epochs):
             rng = random.Random(f"{settings.seed}:{epoch}")
-            case = {"lower": settings.lower_share, "recase": settings.recase_share, "rng": rng}
             drawn = [(c, draw_queries(c, most=settings.max_questions, rng=rng)) for c in train]
-            rows = self._make_rows(vary_case(*pair, **case) for pair in drawn)
+            rows = self._make_rows(drawn)
             steps += plan_epoch(rows, batch_tokens=settings.batch_tokens, step_tokens=settings.step_tokens, rng=rng)
         if not steps:
             empty = sum(not c.queries for c in train)

@@ -9,15 +9,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from spacy_universalner.encoding import Encoder
 from spacy_universalner.prompts import ALL_IN_ONE_V1, PLAIN_V1, TEMPLATES, UNINER_V1
 from spacy_universalner.records import Conversation, Query
-from spacy_universalner.training.examples import (
-    Row,
-    collate,
-    draw_queries,
-    make_row,
-    plan_epoch,
-    split_rows,
-    vary_case,
-)
+from spacy_universalner.training.examples import Row, collate, draw_queries, make_row, plan_epoch, split_rows
 
 from ..conftest import CONVERSATIONS
 
@@ -108,40 +100,6 @@ def test_questions_are_drawn_in_a_new_order_each_time():
     assert first != second
     assert set(first) == set(second) == set(queries)
     assert len(draw_queries(conversation, most=3, rng=rng)) == 3
-
-
-MIXED = Conversation("mixed", "Ada met ADA in Ulm.", (Query("person", ("Ada", "ADA")), Query("river", ())))
-CASES = {
-    "as it is": (MIXED, 0, 0, "Ada met ADA in Ulm.", ["person", "river"], ("Ada", "ADA")),
-    "text in lower case": (MIXED, 1, 0, "ada met ada in ulm.", ["person", "river"], ("ada",)),
-    "types with a capital": (MIXED, 0, 1, "Ada met ADA in Ulm.", ["Person", "River"], ("Ada", "ADA")),
-    "a text that would be longer": (
-        replace(MIXED, text="Ada met ADA in İzmir."),
-        1,
-        0,
-        None,
-        ["person", "river"],
-        ("Ada", "ADA"),
-    ),
-}
-
-
-@pytest.mark.parametrize(("conversation", "lower", "recase", "text", "types", "mentions"), CASES.values(), ids=CASES)
-def test_the_case_varies(conversation, lower, recase, text, types, mentions):
-    options = {"lower": lower, "recase": recase, "rng": random.Random(0)}
-    varied, queries = vary_case(conversation, conversation.queries, **options)
-    assert varied.text == (text or conversation.text)
-    assert [query.type for query in queries] == types
-    assert queries[0].mentions == mentions
-
-
-def test_one_time_in_five_a_type_is_in_capitals():
-    rng = random.Random(0)
-    drawn = [vary_case(MIXED, MIXED.queries, lower=0, recase=0.5, rng=rng)[1][0].type for _ in range(2000)]
-    shares = {name: drawn.count(name) / len(drawn) for name in set(drawn)}
-    assert shares == {
-        name: pytest.approx(share, abs=0.03) for name, share in (("person", 0.5), ("Person", 0.4), ("PERSON", 0.1))
-    }
 
 
 LONG = Conversation(
