@@ -1,12 +1,13 @@
 """Tune students that differ in one thing, on one budget, and compare them."""
 
+import random
 from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 from typer import BadParameter, Option
 
-from spacy_universalner.ablation import read_training, run_study
+from spacy_universalner.ablation import read_training, run_study, split_types, take_share
 from spacy_universalner.base import fetch_base
 from spacy_universalner.gold.datasets import zero_shot_sets
 from spacy_universalner.gold.readers import dev_examples, load_sets
@@ -39,21 +40,27 @@ def main(
     converting, training = load_settings(convert, "convert"), load_settings(train, "train")
     result, html, markdown = metrics / f"{study}.json", reports / f"{study}.html", reports / f"{study}.md"
     with stage(f"ablate-{study}", outputs=[result, html, markdown]) as facts:
-        held_out = list(read_conversations(dev))
+        held_out, unseen = split_types(list(read_conversations(dev)), unseen=settings.unseen_share)
+        asked_about = random.Random(settings.seed).sample(
+            held_out, min(settings.dev_limit or len(held_out), len(held_out))
+        )
         budget = {"max_tokens": settings.max_tokens, "max_minutes": settings.max_minutes}
         sources = {"distilled": partial(read_training, records), "supervised": lambda _: read_conversations(supervised)}
         arms = {}
         for name, arm in settings.studies[study].items():
-            asked = change_settings(converting, arm.convert, where=f"{config}, {study}.{name}.convert")
+            converted = change_settings(converting, arm.convert, where=f"{config}, {study}.{name}.convert")
             tuned = change_settings(training, {**budget, **arm.train}, where=f"{config}, {study}.{name}.train")
-            used = [read for source, read in sources.items() if arm.data in (source, "mixed")]
-            arms[name] = [conversation for read in used for conversation in read(asked)], tuned
+            used = [source for kind, source in sources.items() if arm.data in (kind, "mixed")]
+            read = [conversation for source in used for conversation in source(converted)]
+            learnt, _ = split_types(take_share(read, arm.share), unseen=settings.unseen_share)
+            arms[name] = learnt, tuned
         found = run_study(
             arms,
             held_out,
             find_base=fetch_base,
             work=work,
-            dev_examples=dev_examples(held_out[: settings.dev_limit or None]),
+            dev_examples=dev_examples(asked_about),
+            unseen_examples=dev_examples(unseen),
             sets=load_sets(zero_shot_sets(), data, limit=settings.limit, seed=settings.seed),
             device=device,
         )

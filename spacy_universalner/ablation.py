@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from .component import NAME
 from .corpus.conversations import NegativeSampler, converse_part, survey_part
 from .evaluation.evaluate import evaluate, evaluate_sets
 from .gold.readers import Example
-from .records import Conversation, Prediction, read_json, sha256_json, write_json
+from .records import Conversation, Prediction, Query, read_json, sha256_json, write_json
 from .schemas import ConvertSettings, TrainSettings
 from .student import MANIFEST
 from .training.trainer import Trainer
@@ -35,6 +36,35 @@ def read_training(records: Path, settings: ConvertSettings) -> list[Conversation
         seed=settings.seed,
     )
     return [conversation for conversation in conversations if conversation.id not in split.dev]
+
+
+def split_types(
+    conversations: Sequence[Conversation], *, unseen: float
+) -> tuple[list[Conversation], list[Conversation]]:
+    """Conversations with the questions about types that may be learnt, and with those about the others.
+
+    unseen (float): the share of types that are not to be learnt; which ones is told by their names alone, so that the
+        same are held out of any conversations.
+    """
+    kept, held = [], []
+    for conversation in conversations:
+        parts: tuple[list[Query], list[Query]] = ([], [])
+        for query in conversation.queries:
+            parts[_place(query.type.casefold()) < unseen].append(query)
+        kept.append(replace(conversation, queries=tuple(parts[0])))
+        held.append(replace(conversation, queries=tuple(parts[1])))
+    return [c for c in kept if c.queries], [c for c in held if c.queries]
+
+
+def take_share(conversations: Sequence[Conversation], share: float) -> list[Conversation]:
+    """The share of the conversations with the smallest places in an order that their ids tell, in the order given."""
+    ranked = sorted(range(len(conversations)), key=lambda i: _place(conversations[i].id))
+    return [conversations[i] for i in sorted(ranked[: max(1, round(share * len(conversations)))])]
+
+
+def _place(name: str) -> float:
+    """A place in [0, 1) that a name has for good."""
+    return int(sha256_json(name)[:12], 16) / 16**12
 
 
 def run_arm(
@@ -83,14 +113,20 @@ def run_arm(
 
 
 def score_student(
-    folder: Path, *, dev: Sequence[Example], sets: Mapping[str, Sequence[Example]], device: str | None = None
+    folder: Path,
+    *,
+    dev: Sequence[Example],
+    unseen: Sequence[Example],
+    sets: Mapping[str, Sequence[Example]],
+    device: str | None = None,
 ) -> dict[str, Any]:
     """Scores on dev passages and on the zero-shot sets.
 
     folder (Path): the student.
     dev (Sequence[Example]): held-out passages.
+    unseen (Sequence[Example]): held-out passages with types that no student learnt.
     sets (Mapping): sentences of each set, by name.
-    RETURNS (dict): "dev", "sets" and their "mean".
+    RETURNS (dict): "dev", "unseen" (None where there are none), "sets" and their "mean".
     """
     nlp = spacy.blank("en")
     engine = {"@universal_ner_engines": "universal_ner.Transformers.v1", "model": str(folder), "device": device or None}
@@ -102,6 +138,7 @@ def score_student(
     report, _ = evaluate_sets(sets, predict, show=True)
     return {
         "dev": _pick(evaluate(dev, predict, progress="dev")[0]),
+        "unseen": _pick(evaluate(unseen, predict, progress="unseen types")[0]) if unseen else None,
         "sets": {name: _pick(scores) for name, scores in report["sets"].items()},
         "mean": report["mean"],
     }
@@ -114,6 +151,7 @@ def run_study(
     find_base: Callable[[str], Path],
     work: Path,
     dev_examples: Sequence[Example],
+    unseen_examples: Sequence[Example],
     sets: Mapping[str, Sequence[Example]],
     device: str | None = None,
 ) -> dict[str, dict[str, Any]]:
@@ -124,11 +162,12 @@ def run_study(
     find_base (Callable): gives the folder of the base that settings name.
     work (Path): folder of all students.
     dev_examples (Sequence[Example]): held-out passages that are asked about.
+    unseen_examples (Sequence[Example]): likewise, with the types that no student learns; may be empty.
     sets (Mapping): sentences of each zero-shot set, by name.
     RETURNS (dict): the result of each arm (see `run_arm`), by its name.
     """
-    score = partial(score_student, dev=dev_examples, sets=sets, device=device)
-    questions = [[e.id for e in examples] for examples in (dev_examples, *sets.values())]
+    score = partial(score_student, dev=dev_examples, unseen=unseen_examples, sets=sets, device=device)
+    questions = [[(e.id, *e.types) for e in examples] for examples in (dev_examples, unseen_examples, *sets.values())]
     return {
         name: run_arm(
             train,

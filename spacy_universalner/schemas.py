@@ -212,12 +212,14 @@ class ArmSettings(Settings):
     convert: dict[str, Any] = Field(default_factory=dict, title="Changes to [convert]")
     train: dict[str, Any] = Field(default_factory=dict, title="Changes to [train]")
     data: Literal["distilled", "supervised", "mixed"] = Field(default="distilled", title="What is trained on")
+    share: float = Field(default=1.0, gt=0, le=1, title="How much of it; a smaller share is a part of a larger one")
 
 
 class AblateSettings(Settings):
     max_tokens: PositiveInt = Field(title="Tokens each student is trained on at most")
     max_minutes: float = Field(gt=0, title="Wall time of the same, so long that no student comes to its end")
     dev_limit: int = Field(ge=0, title="Dev passages asked about, 0 for all")
+    unseen_share: float = Field(ge=0, lt=1, title="Share of the types that no student learns; they are asked apart")
     limit: int = Field(ge=0, title="Sentences of each zero-shot set asked about, 0 for all")
     seed: int = Field(title="Seed of the samples of sentences")
     studies: dict[str, dict[str, ArmSettings]] = Field(title="Students to compare, by study and name")

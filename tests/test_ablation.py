@@ -4,11 +4,12 @@ import json
 import runpy
 import sys
 from collections import Counter
+from itertools import pairwise
 
 import pytest
 
 from spacy_universalner import ablation
-from spacy_universalner.ablation import read_training, run_study
+from spacy_universalner.ablation import read_training, run_study, split_types, take_share
 from spacy_universalner.gold.readers import dev_examples
 from spacy_universalner.records import Mention, Record, write_records
 from spacy_universalner.schemas import ConvertSettings
@@ -49,6 +50,7 @@ def study(tiny_base, tmp_path):
             find_base=lambda name: tiny_base,
             work=work,
             dev_examples=EXAMPLES,
+            unseen_examples=EXAMPLES[:1],
             sets=sets,
             device="cpu",
         )
@@ -79,9 +81,29 @@ def test_each_student_is_scored(study):
     for arm in found.values():
         assert (arm["conversations"], arm["questions"], arm["negatives"]) == (4, 11, 4)
         assert arm["steps"] == 4
-        assert arm["dev"].keys() == arm["sets"]["tiny"].keys()
+        assert arm["dev"].keys() == arm["unseen"].keys() == arm["sets"]["tiny"].keys()
         assert arm["mean"]["sentences"] == 2
     assert found["plain"]["loss"] != found["changed"]["loss"]
+
+
+def test_types_are_held_out_of_all_conversations():
+    kept, held = split_types(CONVERSATIONS, unseen=0.5)
+    names = [{query.type.casefold() for c in part for query in c.queries} for part in (kept, held)]
+    assert names[0] and names[1] and not names[0] & names[1]
+    asked = [(c.id, query) for part in (kept, held) for c in part for query in c.queries]
+    assert sorted(asked, key=repr) == sorted(((c.id, q) for c in CONVERSATIONS for q in c.queries), key=repr)
+    assert all(part in held for part in split_types(CONVERSATIONS[1:], unseen=0.5)[1])
+
+
+def test_none_is_held_out_unless_asked():
+    assert split_types(CONVERSATIONS, unseen=0) == (list(CONVERSATIONS), [])
+
+
+def test_a_smaller_share_is_a_part_of_a_larger_one():
+    shares = [take_share(CONVERSATIONS, share) for share in (0.1, 0.5, 0.75, 1)]
+    assert list(map(len, shares)) == [1, 2, 3, 4]
+    assert all(c in larger for smaller, larger in pairwise(shares) for c in smaller)
+    assert shares[-1] == list(CONVERSATIONS)
 
 
 def count_trainers(monkeypatch):
@@ -140,7 +162,8 @@ def test_the_script_writes_results_and_page(monkeypatch, tmp_path, records, tiny
             ["[train]", *(f"{k} = {json.dumps(v)}" for k, v in make_settings().model_dump().items() if k != "lora")]
             + ["[train.lora]", "r = 4", "alpha = 8", "dropout = 0.0"]
         ),
-        "ablate.cfg": "[ablate]\nmax_tokens = 100\nmax_minutes = 9\ndev_limit = 1\nlimit = 1\nseed = 0\n"
+        "ablate.cfg": "[ablate]\nmax_tokens = 100\nmax_minutes = 9\ndev_limit = 1\nunseen_share = 0.3\nlimit = 1\n"
+        "seed = 0\n"
         "[ablate.studies]\n"
         '[ablate.studies.two]\nnone = {"convert": {"negatives": "none"}}\nlora = {"train": {"method": "lora"}}\n',
     }

@@ -1,11 +1,13 @@
 """A study on a page: its students side by side, and beside the paper's where the paper made the same comparison."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from math import log2
 from pathlib import Path
+from statistics import linear_regression
 from typing import Any
 
 from ..records import atomic_write
-from .drawing import draw_bars
+from .drawing import draw_bars, draw_curves
 from .page import render
 from .run import PAPER_SETS
 from .tables import Cell, Table, format_cell, format_markdown
@@ -36,7 +38,9 @@ def write_study(study: str, arms: Mapping[str, Mapping[str, Any]], *, html: Path
     html (Path): the page.
     markdown (Path): its tables.
     """
+    growth = measure_growth(arms)
     tables = [tabulate_arms(arms), tabulate_sets(study, arms, "string_f1"), tabulate_sets(study, arms, "span_f1")]
+    tables += [tabulate_growth(growth)] if growth else []
     page = render(
         "study.html.jinja", study=study, headline=list_headline(arms), bars=draw_study(study, arms), tables=tables
     )
@@ -58,9 +62,11 @@ def tabulate_arms(arms: Mapping[str, Mapping[str, Any]]) -> Table:
     keys = ("conversations", "questions", "negatives", "tokens", "steps", "seconds", "dev_loss")
     scores = ("span_precision", "span_recall", "span_f1", "string_f1")
     rows: list[tuple[Cell, ...]] = [
-        (name, *(arm[key] for key in keys), *(arm["dev"][key] for key in scores)) for name, arm in arms.items()
+        (name, *(arm[key] for key in keys), *(arm["dev"][key] for key in scores), _unseen(arm))
+        for name, arm in arms.items()
     ]
-    header = ("student", *(key.replace("_", " ") for key in keys), *(f"dev {key.replace('_', ' ')}" for key in scores))
+    said = [f"dev {key.replace('_', ' ')}" for key in scores]
+    header = ("student", *(key.replace("_", " ") for key in keys), *said, "span f1 of types not learnt")
     note = "Each was trained on the tokens named, of conversations drawn in a random order; one seed each."
     return Table("Students", header, rows, note)
 
@@ -78,8 +84,44 @@ def tabulate_sets(study: str, arms: Mapping[str, Mapping[str, Any]], score: str)
     return Table(f"Zero-shot, {score.replace('_f1', ' F1')}", ("student", *COLUMNS), rows, f"{sizes}{note}".strip())
 
 
+def measure_growth(arms: Mapping[str, Mapping[str, Any]]) -> dict[str, list[tuple[float, float]]]:
+    """What more data bring, where the students of a study learnt from more and more conversations.
+
+    RETURNS (dict): (conversations, string F1) of each student, by what was asked; empty in studies of anything else.
+    """
+    sizes = [arm["conversations"] for arm in arms.values()]
+    if len(sizes) < 3 or sizes != sorted(set(sizes)):
+        return {}
+    parts = {"dev": "dev", "types not learnt": "unseen", "mean of the zero-shot sets": "mean"}
+    return {
+        said: [(arm["conversations"], arm[part]["string_f1"]) for arm in arms.values()]
+        for said, part in parts.items()
+        if all(arm[part] for arm in arms.values())
+    }
+
+
+def slope(points: Sequence[tuple[float, float]]) -> float:
+    """F1 gained per doubling of the data: the slope of the line through the points (least squares)."""
+    return linear_regression([log2(size) for size, _ in points], [f1 for _, f1 in points]).slope
+
+
+def tabulate_growth(growth: Mapping[str, Sequence[tuple[float, float]]]) -> Table:
+    """String F1 by what was asked and the number of conversations, with the gain per doubling."""
+    sizes = [size for size, _ in next(iter(growth.values()))]
+    rows: list[tuple[Cell, ...]] = [
+        (said, *(f1 for _, f1 in points), round(slope(points), 2)) for said, points in growth.items()
+    ]
+    header = ("string F1 after conversations", *map(str, sizes), "per doubling")
+    return Table("Learning curve", header, rows, "Per doubling: the slope of the line through all points.")
+
+
 def draw_study(study: str, arms: Mapping[str, Mapping[str, Any]]) -> Any:
-    """The means over the zero-shot sets as bars, ours and the paper's. RETURNS (Markup): inline SVG, or empty."""
+    """The means over the zero-shot sets as bars, ours and the paper's; a learning curve where the students make one.
+
+    RETURNS (Markup): inline SVG, or empty.
+    """
+    if growth := measure_growth(arms):
+        return draw_curves(growth, xlabel="conversations", ylabel="string F1")
     ours = {name: _f1(arm, "mean", "string_f1") for name, arm in arms.items()}
     groups = {"ours, 135M": {name: value for name, value in ours.items() if value is not None}}
     if paper := PAPER.get(study):
@@ -87,6 +129,10 @@ def draw_study(study: str, arms: Mapping[str, Mapping[str, Any]]) -> Any:
     return draw_bars(
         {name: group for name, group in groups.items() if group}, ylabel="mean string F1 of the seven sets"
     )
+
+
+def _unseen(arm: Mapping[str, Any]) -> float | None:
+    return arm["unseen"]["span_f1"] if arm["unseen"] else None
 
 
 def _f1(arm: Mapping[str, Any], column: str, score: str) -> float | None:

@@ -21,6 +21,7 @@ def make_arm(f1=None, **changes):
         "dev_loss": 0.66,
         "compute": "float32",
         "dev": SCORES,
+        "unseen": None,
         "sets": sets,
         "mean": mean,
         **changes,
@@ -62,6 +63,25 @@ def test_the_papers_means_are_those_of_its_sets(name):
     for arm, scores in study.PAPER[name].items():
         if arm != "title":
             assert sum(scores[:-1]) / 7 == pytest.approx(scores[-1], abs=0.06)
+
+
+GROWING = {
+    str(size): make_arm(f1, conversations=size, dev={**SCORES, "string_f1": 2 * f1}, unseen=SCORES)
+    for size, f1 in ((100, 10.0), (200, 13.0), (400, 16.0))
+}
+
+
+def test_students_of_more_and_more_data_make_a_learning_curve(tmp_path):
+    html, markdown = write(tmp_path, "data", GROWING)
+    assert "dev: 100 20.0, 200 26.0, 400 32.0" in html
+    assert "| string F1 after conversations | 100 | 200 | 400 | per doubling |" in markdown
+    assert "| mean of the zero-shot sets | 10.0 | 13.0 | 16.0 | 3.0 |" in markdown
+    assert "| types not learnt | 31.2 | 31.2 | 31.2 | 0.0 |" in markdown
+
+
+@pytest.mark.parametrize("arms", [NEGATIVES, dict(list(GROWING.items())[:2]), dict(reversed(GROWING.items()))])
+def test_other_studies_make_none(arms):
+    assert study.measure_growth(arms) == {}
 
 
 def test_without_zero_shot_sets_the_dev_scores_are_shown(tmp_path):
