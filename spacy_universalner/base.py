@@ -157,6 +157,8 @@ def fill_folder(folder: Path, fetch: Callable[[], None]) -> None:
 def find_base(facts: Mapping[str, Any], student: Path) -> Path:
     """The base that adapters were tuned on: one in the cache with the very weights, else it is fetched.
 
+    Of a package the sha256 is known, and what it carries is the same however a version of transformers writes it.
+
     facts (Mapping): what the student's manifest says of its base: name, source and the sha256 of its weights.
     student (Path): the folder of the student.
     RAISES (UniversalNERError): it cannot be fetched, or what is there has other weights.
@@ -164,7 +166,7 @@ def find_base(facts: Mapping[str, Any], student: Path) -> Path:
     name, weights = facts["name"], facts["weights"]
     kept = [] if os.environ.get(BASE_VARIABLE) else sorted(cache_folder().glob(f"*/{MANIFEST}"))
     for path in kept:
-        if weights_of(read_json(path)) == weights:
+        if _is_it(read_json(path), facts):
             check_manifest(path.parent, REQUIRED)
             return path.parent
     try:
@@ -173,11 +175,21 @@ def find_base(facts: Mapping[str, Any], student: Path) -> Path:
         folder = fetch_base(base)
     except UniversalNERError as err:
         raise UniversalNERError(Errors.U164.format(path=student, name=name, reason=err)) from err
-    got = weights_of(read_json(folder / MANIFEST))
-    if got != weights:
+    manifest = read_json(folder / MANIFEST)
+    if not _is_it(manifest, facts):
+        got = weights_of(manifest)
         reason = f"{folder.name} in the cache has other weights (sha256 {_short(got)}, expected {_short(weights)})"
         raise UniversalNERError(Errors.U164.format(path=student, name=name, reason=reason))
     return folder
+
+
+def _is_it(manifest: Mapping[str, Any], facts: Mapping[str, Any]) -> bool:
+    """Whether a base of the cache is the one that a student says it was tuned on."""
+    if weights_of(manifest) == facts["weights"]:
+        return True
+    known = BUILT_IN.get(facts["name"])
+    carried = known and known.package and _say_source(known.package)
+    return bool(carried) and manifest.get("source") == facts.get("source") == carried
 
 
 def _name_source(name: str, source: str | None) -> Base:

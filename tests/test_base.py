@@ -230,6 +230,12 @@ def test_the_base_of_a_student_comes_from_where_its_weights_did(hub, package, fa
     assert said.out == "" and "Fetching tiny, the base of small: once" in said.err
 
 
+def test_a_package_is_the_same_base_however_its_weights_were_written(hub, package, facts):
+    """Another version of safetensors or transformers writes another header."""
+    folder = fetch_base(replace(package.base, hub=None))
+    assert find_base({**facts, "weights": {"model.safetensors": "0" * 64}}, Path("small")) == folder
+
+
 def test_a_base_that_is_there_is_not_fetched_again(hub, package, facts, capsys):
     folder = fetch_base(package.base)
     capsys.readouterr()
