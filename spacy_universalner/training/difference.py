@@ -22,7 +22,10 @@ from ..prompts import TEMPLATE_FILE
 from ..student import ADAPTER, check_manifest, is_adapter
 from .model import save_adapter
 
-BYTES = 2  # of a number in bfloat16
+# With 8 bits a number there are twice as many directions in a file; rounding costs a hundredth of what a missing one does.
+DTYPE = torch.float8_e4m3fn
+SCALE = 2.0**8
+"""By which the product is too large on disk, as its adapters' alpha says: smaller numbers had fewer bits."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +44,7 @@ class Change:
     @property
     def cost(self) -> int:
         """Bytes of one direction."""
-        return BYTES * (len(self.left) + self.right.shape[1])
+        return DTYPE.itemsize * (len(self.left) + self.right.shape[1])
 
     @cached_property
     def energy(self) -> torch.Tensor:
@@ -126,9 +129,9 @@ def _adapt(model: Any, changes: list[Change], ranks: dict[str, int]) -> Any:
     pattern = {change.name: ranks[change.name] for change in changes}
     config = LoraConfig(
         r=1,
-        lora_alpha=1,
+        lora_alpha=1 / SCALE,
         rank_pattern=pattern,
-        alpha_pattern=pattern,
+        alpha_pattern={name: rank / SCALE for name, rank in pattern.items()},
         target_modules=list(pattern),
         task_type="CAUSAL_LM",
     )
@@ -137,10 +140,10 @@ def _adapt(model: Any, changes: list[Change], ranks: dict[str, int]) -> Any:
     with torch.no_grad():
         for change in changes:
             layer, rank = layers[change.name], ranks[change.name]
-            root = change.values[:rank].sqrt()
+            root = (SCALE * change.values[:rank]).sqrt()
             layer.lora_A["default"].weight.copy_(root[:, None] * change.right[:rank])
             layer.lora_B["default"].weight.copy_(change.left[:, :rank] * root)
-            layer.lora_A.to(torch.bfloat16), layer.lora_B.to(torch.bfloat16)
+            layer.lora_A.to(DTYPE), layer.lora_B.to(DTYPE)
     return adapted
 
 

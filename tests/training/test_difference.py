@@ -13,7 +13,7 @@ from spacy_universalner.errors import UniversalNERError
 from spacy_universalner.prompts import PLAIN_V1
 from spacy_universalner.records import read_json
 from spacy_universalner.student import ADAPTER, MANIFEST, WEIGHTS, check_manifest, write_manifest
-from spacy_universalner.training.difference import Change, choose_ranks, shrink
+from spacy_universalner.training.difference import DTYPE, Change, choose_ranks, shrink
 from spacy_universalner.training.trainer import Trainer
 
 from ..conftest import CONVERSATIONS, make_settings
@@ -49,12 +49,12 @@ def norm_of_difference(one, other):
     return sum(float((one[key] - other[key]).square().sum()) for key in one if one[key].ndim == 2) ** 0.5
 
 
-def test_with_room_for_all_directions_the_matrices_are_the_students(tuned, tmp_path):
+def test_with_room_for_all_directions_the_matrices_are_the_students_but_for_rounding(tuned, tiny_base, tmp_path):
     facts = shrink(tuned, tmp_path / "small", megabytes=PLENTY)
     assert facts["share"] == 1
-    for key, value in weights(tuned).items():
-        if value.ndim == 2:
-            torch.testing.assert_close(weights(tmp_path / "small")[key], value, atol=2e-3, rtol=2e-2)
+    base = AutoModelForCausalLM.from_pretrained(tiny_base, dtype=torch.float32).state_dict()
+    student = weights(tuned)
+    assert norm_of_difference(weights(tmp_path / "small"), student) < 0.04 * norm_of_difference(base, student)
 
 
 def test_a_smaller_difference_is_further_from_the_student_but_nearer_than_the_base(tuned, tiny_base, tmp_path):
@@ -71,8 +71,8 @@ def test_a_smaller_difference_is_further_from_the_student_but_nearer_than_the_ba
 def test_the_size_is_kept_to(tuned, tmp_path):
     facts = shrink(tuned, tmp_path / "small", megabytes=0.01)
     tensors = load_file(tmp_path / "small" / ADAPTER).values()
-    assert {tensor.dtype for tensor in tensors} == {torch.bfloat16}
-    assert 0.009e6 < sum(2 * tensor.numel() for tensor in tensors) <= 0.01e6
+    assert {tensor.dtype for tensor in tensors} == {DTYPE}
+    assert 0.009e6 < sum(tensor.numel() for tensor in tensors) <= 0.01e6
     assert facts["ranks"] == sum(len(tensor) for tensor in tensors if len(tensor) < tensor.shape[1])
 
 
