@@ -45,6 +45,7 @@ LAYERS = (
         "attention",
         "quantization",
         "answering",
+        "whole",
         "decoding",
         "extraction",
         "training",

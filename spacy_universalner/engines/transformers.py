@@ -15,7 +15,8 @@ from ..prompts import load_template
 from ..quantization import quantize
 from ..registry import Answer
 from ..remote import locate_student
-from ..student import check_manifest, copy_student, is_adapter
+from ..student import check_manifest, is_adapter
+from ..whole import save_whole
 
 
 class TransformersEngine:
@@ -72,8 +73,8 @@ class TransformersEngine:
         return {**self.__dict__, "_extractor": None}
 
     def save_model(self, folder: str) -> None:
-        """Copy the whole student into a folder."""
-        copy_student(self._locate(), Path(folder))
+        """Write the whole student into a folder: what is adapters to a base, together with that."""
+        save_whole(self._locate(), Path(folder))
 
     def extract(self, passages: Sequence[str], types: Sequence[Sequence[str]]) -> list[list[Answer]]:
         """See Engine.

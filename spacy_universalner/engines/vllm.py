@@ -12,7 +12,8 @@ from ..errors import Errors, UniversalNERError
 from ..prompts import load_template
 from ..records import read_json
 from ..registry import Answer
-from ..student import ADAPTER_CONFIG, check_manifest, copy_student, find_student, is_adapter
+from ..student import ADAPTER_CONFIG, check_manifest, find_student, is_adapter
+from ..whole import save_whole
 
 LOGPROBS = 20
 """Probabilities asked for at each token: those of all that close a mention are among them, but for what is unlikely."""
@@ -67,8 +68,8 @@ class VLLMEngine:
         return self._server
 
     def save_model(self, folder: str) -> None:
-        """Copy the whole student into a folder."""
-        copy_student(find_student(self.model), Path(folder))
+        """Write the whole student into a folder: what is adapters to a base, together with that."""
+        save_whole(find_student(self.model), Path(folder))
 
     def extract(self, passages: Sequence[str], types: Sequence[Sequence[str]]) -> list[list[Answer]]:
         """See Engine.
@@ -181,7 +182,8 @@ def pick_block_size() -> int | None:
 
 def lora_options(folder: Path) -> dict[str, Any]:
     """What vLLM is told of the adapters in a folder before it loads their base."""
-    rank = read_json(folder / ADAPTER_CONFIG)["r"]
+    config = read_json(folder / ADAPTER_CONFIG)
+    rank = max([config["r"], *config.get("rank_pattern", {}).values()])
     return {"enable_lora": True, "max_lora_rank": next((size for size in RANKS if size >= rank), rank)}
 
 

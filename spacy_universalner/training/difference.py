@@ -22,7 +22,7 @@ from ..prompts import TEMPLATE_FILE
 from ..student import ADAPTER, check_manifest, is_adapter
 from .model import save_adapter
 
-# With 8 bits a number there are twice as many directions in a file; rounding costs a hundredth of what a missing one does.
+# With 8 bits a number a file holds twice the directions; rounding costs a hundredth of what a missing one does.
 DTYPE = torch.float8_e4m3fn
 SCALE = 2.0**8
 """By which the product is too large on disk, as its adapters' alpha says: smaller numbers had fewer bits."""

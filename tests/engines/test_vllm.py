@@ -205,9 +205,17 @@ def test_a_damaged_student_is_not_loaded(tiny_student, tmp_path, loaded):
     assert not loaded
 
 
-@pytest.mark.parametrize(("rank", "room"), [(4, 8), (16, 16), (100, 128)])
-def test_room_for_adapters(tmp_path, rank, room):
-    (tmp_path / "adapter_config.json").write_text(json.dumps({"r": rank}), encoding="utf8")
+ROOM = {
+    "small": ({"r": 4}, 8),
+    "just so large": ({"r": 16}, 16),
+    "between two sizes": ({"r": 100, "rank_pattern": {}}, 128),
+    "a rank for each matrix": ({"r": 1, "rank_pattern": {"q": 3, "v": 33}}, 64),
+}
+
+
+@pytest.mark.parametrize(("config", "room"), ROOM.values(), ids=ROOM)
+def test_room_for_adapters(tmp_path, config, room):
+    (tmp_path / "adapter_config.json").write_text(json.dumps(config), encoding="utf8")
     assert lora_options(tmp_path) == {"enable_lora": True, "max_lora_rank": room}
 
 
