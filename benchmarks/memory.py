@@ -19,8 +19,8 @@ import typer
 
 SETTINGS = {
     "default": {},
-    "no layer frozen": {"frozen_layers": 0},
-    "LoRA": {"method": "lora", "frozen_layers": 0},
+    "ten layers frozen": {"frozen_layers": 10},
+    "LoRA": {"method": "lora"},
     "batches of 1200 tokens": {"batch_tokens": 1200},
     "activations computed again": {"checkpoint_activations": True},
     "bfloat16": {"dtype": "bfloat16"},
@@ -32,6 +32,7 @@ def measure(name: str) -> dict[str, float]:
     import torch
 
     from spacy_universalner.base import fetch_base
+    from spacy_universalner.prompts import get_template
     from spacy_universalner.records import read_conversations, read_json
     from spacy_universalner.schemas import load_settings
     from spacy_universalner.training.memory import list_needs, longest_row
@@ -53,7 +54,7 @@ def measure(name: str) -> dict[str, float]:
         "measured_mb": round(measured),
         "ratio": round(need.total / 2**20 / measured, 2),
         "longest": max(map(width, batches)),
-        "longest_expected": longest_row(train, most=settings.max_questions),
+        "longest_expected": longest_row(train, most=settings.max_questions, template=get_template(settings.template)),
         "learnt": round(max(learnt(batch) / tokens(batch) for batch in batches), 2),
     }
 

@@ -1,13 +1,12 @@
 """Tune students that differ in one thing, on one budget, and compare them."""
 
-import random
 from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 from typer import BadParameter, Option
 
-from spacy_universalner.ablation import read_training, run_study, split_types, take_share
+from spacy_universalner.ablation import draw, read_training, run_study, split_types, take_share
 from spacy_universalner.base import fetch_base
 from spacy_universalner.gold.datasets import zero_shot_sets
 from spacy_universalner.gold.readers import dev_examples, load_sets
@@ -41,29 +40,29 @@ def main(
     result, html, markdown = metrics / f"{study}.json", reports / f"{study}.html", reports / f"{study}.md"
     with stage(f"ablate-{study}", outputs=[result, html, markdown]) as facts:
         held_out, unseen = split_types(list(read_conversations(dev)), unseen=settings.unseen_share)
-        asked_about = random.Random(settings.seed).sample(
-            held_out, min(settings.dev_limit or len(held_out), len(held_out))
-        )
         budget = {"max_tokens": settings.max_tokens, "max_minutes": settings.max_minutes}
-        sources = {"distilled": partial(read_training, records), "supervised": lambda _: read_conversations(supervised)}
+        sources = {
+            "distilled": partial(read_training, records, unseen=settings.unseen_share),
+            "supervised": lambda _: read_conversations(supervised),
+        }
         arms = {}
         for name, arm in settings.studies[study].items():
             converted = change_settings(converting, arm.convert, where=f"{config}, {study}.{name}.convert")
             tuned = change_settings(training, {**budget, **arm.train}, where=f"{config}, {study}.{name}.train")
-            used = [source for kind, source in sources.items() if arm.data in (kind, "mixed")]
-            read = [conversation for source in used for conversation in source(converted)]
-            learnt, _ = split_types(take_share(read, arm.share), unseen=settings.unseen_share)
-            arms[name] = learnt, tuned
+            used = [read for source, read in sources.items() if arm.data in (source, "mixed")]
+            arms[name] = take_share([c for read in used for c in read(converted)], arm.share), tuned
         found = run_study(
             arms,
             held_out,
             find_base=fetch_base,
             work=work,
-            dev_examples=dev_examples(asked_about),
+            dev_examples=dev_examples(draw(held_out, settings.dev_limit, seed=settings.seed)),
             unseen_examples=dev_examples(unseen),
             sets=load_sets(zero_shot_sets(), data, limit=settings.limit, seed=settings.seed),
             device=device,
         )
+        for name, arm in settings.studies[study].items():
+            found[name]["share"] = arm.share
         write_json(result, found)
         write_study(study, found, html=html, markdown=markdown)
         facts.update({name: arm["dev"]["span_f1"] for name, arm in found.items()})

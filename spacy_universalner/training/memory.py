@@ -14,6 +14,7 @@ from wasabi import table
 from ..causal import layers
 from ..errors import Errors, UniversalNERError
 from ..hardware import pick_dtype
+from ..prompts import Template, get_template
 from ..records import Conversation
 
 GIB = 2**30
@@ -256,18 +257,20 @@ def _count(module: torch.nn.Module) -> int:
     return sum(parameter.numel() for parameter in module.parameters())
 
 
-def longest_row(conversations: Iterable[Conversation], *, most: int) -> int:
+def longest_row(conversations: Iterable[Conversation], *, most: int, template: Template) -> int:
     """About how many tokens the longest row has, at most: a passage and its longest questions, as many as are drawn.
 
     conversations (Iterable[Conversation]): to be trained on.
     most (int): questions drawn of a conversation, 0 for all.
+    template (Template): what it is rendered in.
     """
     longest = 0
     for conversation in conversations:
         turns = [turn["value"] for turn in conversation.to_sharegpt()["conversations"]]
         pairs = sorted((len(q) + len(a) for q, a in zip(turns[2::2], turns[3::2], strict=True)), reverse=True)
         asked = pairs[: most or None]
-        longest = max(longest, len(turns[0]) + sum(asked) + ROLES * (len(asked) + 2))
+        passage = len(template.passage(conversation.text))
+        longest = max(longest, passage + sum(asked) + ROLES * (len(asked) + 2))
     return int(longest / CHARACTERS)
 
 
@@ -292,7 +295,7 @@ def list_needs(
     """
     runs = [("this run", base, processes, settings)]
     runs += [(name, ARCHITECTURES[BASES[name][0]], BASES[name][1], own) for name, own in profiles.items()]
-    longest = longest_row(conversations, most=settings["max_questions"])
+    longest = longest_row(conversations, most=settings["max_questions"], template=get_template(settings["template"]))
     return {
         f"{name}, {count} process{'es' if count > 1 else ''}": _estimate_run(
             config, own, longest=longest, device=device, processes=count

@@ -128,9 +128,9 @@ def end_processes() -> None:
 
 
 def _leave() -> None:
-    """Registered before what others do at the exit, so that it runs after them."""
+    """What was registered later, as trackers are, has run by now; what was at import, as logging's end, has not."""
     if dist.is_initialized():
-        dist.destroy_process_group()
+        dist.destroy_process_group()  # else threads of gloo go on, and some abort the process
     if _done.is_set():
         sys.stdout.flush()
         sys.stderr.flush()

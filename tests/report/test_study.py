@@ -22,6 +22,7 @@ def make_arm(f1=None, **changes):
         "compute": "float32",
         "dev": SCORES,
         "unseen": None,
+        "share": 1.0,
         "sets": sets,
         "mean": mean,
         **changes,
@@ -66,7 +67,7 @@ def test_the_papers_means_are_those_of_its_sets(name):
 
 
 GROWING = {
-    str(size): make_arm(f1, conversations=size, dev={**SCORES, "string_f1": 2 * f1}, unseen=SCORES)
+    str(size): make_arm(f1, share=size / 400, conversations=size, dev={**SCORES, "string_f1": 2 * f1}, unseen=SCORES)
     for size, f1 in ((100, 10.0), (200, 13.0), (400, 16.0))
 }
 
@@ -79,7 +80,15 @@ def test_students_of_more_and_more_data_make_a_learning_curve(tmp_path):
     assert "| types not learnt | 31.2 | 31.2 | 31.2 | 0.0 |" in markdown
 
 
-@pytest.mark.parametrize("arms", [NEGATIVES, dict(list(GROWING.items())[:2]), dict(reversed(GROWING.items()))])
+OTHERS = {
+    "of the same data": NEGATIVES,
+    "of more and more data of other kinds": {str(size): make_arm(1.0, conversations=size) for size in (14, 26, 40)},
+    "of two shares": dict(list(GROWING.items())[:2]),
+    "of shrinking shares": dict(reversed(GROWING.items())),
+}
+
+
+@pytest.mark.parametrize("arms", OTHERS.values(), ids=OTHERS)
 def test_other_studies_make_none(arms):
     assert study.measure_growth(arms) == {}
 

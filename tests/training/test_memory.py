@@ -1,11 +1,13 @@
 import json
 from dataclasses import asdict
+from functools import partial
 
 import pytest
 import torch
 from transformers import LlamaConfig
 
 from spacy_universalner.errors import UniversalNERError
+from spacy_universalner.prompts import PLAIN_V1, TWICE_V1
 from spacy_universalner.records import Conversation, Query
 from spacy_universalner.training import memory
 from spacy_universalner.training.memory import (
@@ -163,20 +165,28 @@ def test_a_row_wider_than_a_batch_is_a_batch(shape):
 
 def test_the_longest_row_is_a_passage_with_its_longest_questions():
     short, long = (Conversation("a", "x" * 70, tuple(Query("t" * n, ()) for n in (1, 100))[:k]) for k in (1, 2))
-    assert longest_row([short, long], most=0) > longest_row([long], most=1) > longest_row([short], most=1)
-    assert longest_row([], most=0) == 0
+    rows = partial(longest_row, template=PLAIN_V1)
+    assert rows([short, long], most=0) > rows([long], most=1) > rows([short], most=1)
+    assert rows([], most=0) == 0
+
+
+def test_a_passage_read_twice_is_twice_as_long():
+    read = [Conversation("a", "x" * 7000, (Query("t", ()),))]
+    once, twice = (longest_row(read, most=0, template=template) for template in (PLAIN_V1, TWICE_V1))
+    assert twice == pytest.approx(2 * once, rel=0.05)
 
 
 def test_the_longest_row_is_not_too_short(tiny_base):
     from transformers import AutoTokenizer
 
     from spacy_universalner.encoding import Encoder
-    from spacy_universalner.prompts import PLAIN_V1
     from spacy_universalner.training.examples import make_row
 
     encoder = Encoder(AutoTokenizer.from_pretrained(tiny_base), PLAIN_V1)
     rows = [make_row(encoder, conversation, conversation.queries) for conversation in CONVERSATIONS]
-    assert longest_row(CONVERSATIONS, most=0) > 0.5 * max(len(row.ids) for row in rows)  # its tokens are short
+    assert longest_row(CONVERSATIONS, most=0, template=PLAIN_V1) > 0.5 * max(
+        len(row.ids) for row in rows
+    )  # its tokens are short
 
 
 # The run of this machine
