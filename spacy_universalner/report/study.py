@@ -42,7 +42,12 @@ def write_study(study: str, arms: Mapping[str, Mapping[str, Any]], *, html: Path
     tables = [tabulate_arms(arms), tabulate_sets(study, arms, "string_f1"), tabulate_sets(study, arms, "span_f1")]
     tables += [tabulate_growth(growth)] if growth else []
     page = render(
-        "study.html.jinja", study=study, headline=list_headline(arms), bars=draw_study(study, arms), tables=tables
+        "study.html.jinja",
+        study=study,
+        headline=list_headline(arms),
+        growth=bool(growth),
+        bars=draw_study(study, arms),
+        tables=tables,
     )
     for path, text in (
         (html, page),
