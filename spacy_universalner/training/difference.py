@@ -53,7 +53,7 @@ class Change:
         return self.values.square()
 
 
-def shrink(student: Path, folder: Path, *, megabytes: float) -> dict[str, Any]:
+def shrink(student: Path, folder: Path, *, megabytes: float, gain: float = 1.0) -> dict[str, Any]:
     """Write a student as adapters to its base, of at most so many megabytes.
 
     The directions that are kept are those that explain most of the difference for the bytes they take, wherever they
@@ -61,6 +61,7 @@ def shrink(student: Path, folder: Path, *, megabytes: float) -> dict[str, Any]:
 
     student (Path): a student of which all weights were tuned.
     folder (Path): where the smaller one goes; replaces what is there.
+    gain (float): what the difference that is kept is multiplied by, to make up for what is not.
     RETURNS (dict): ranks in all and of each matrix on average, share of the squared difference kept, megabytes.
     RAISES (UniversalNERError): a student that is adapters already, or does not differ from its base; its base cannot
         be had; no direction fits.
@@ -81,11 +82,12 @@ def shrink(student: Path, folder: Path, *, megabytes: float) -> dict[str, Any]:
     facts = {
         "ranks": sum(ranks.values()),
         "mean_rank": round(sum(ranks.values()) / len(changes), 1),
+        "gain": gain,
         "share": round(float(sum(c.energy[: ranks[c.name]].sum() for c in kept) / _total(changes)), 4),
     }
     part = folder.with_name(f"{folder.name}.part")
     shutil.rmtree(part, ignore_errors=True)
-    save_adapter(_adapt(model, kept, ranks), part, manifest["base"]["name"])
+    save_adapter(_adapt(model, kept, ranks, gain), part, manifest["base"]["name"])
     facts["megabytes"] = round((part / ADAPTER).stat().st_size / 1e6, 2)
     for name in manifest["files"]:
         if name == TEMPLATE_FILE or name.startswith(("tokenizer", "special_tokens", "vocab", "merges")):
@@ -123,16 +125,16 @@ def choose_ranks(changes: list[Change], size: int) -> dict[str, int]:
     return ranks
 
 
-def _adapt(model: Any, changes: list[Change], ranks: dict[str, int]) -> Any:
+def _adapt(model: Any, changes: list[Change], ranks: dict[str, int], gain: float) -> Any:
     """The base with adapters that make these changes."""
     from peft import LoraConfig, get_peft_model
 
     pattern = {change.name: ranks[change.name] for change in changes}
     config = LoraConfig(
         r=1,
-        lora_alpha=1 / SCALE,
+        lora_alpha=gain / SCALE,
         rank_pattern=pattern,
-        alpha_pattern={name: rank / SCALE for name, rank in pattern.items()},
+        alpha_pattern={name: rank * gain / SCALE for name, rank in pattern.items()},
         target_modules=list(pattern),
         task_type="CAUSAL_LM",
     )

@@ -57,6 +57,15 @@ def test_with_room_for_all_directions_the_matrices_are_the_students_but_for_roun
     assert norm_of_difference(weights(tmp_path / "small"), student) < 0.04 * norm_of_difference(base, student)
 
 
+def test_what_is_kept_can_be_multiplied(tuned, tiny_base, tmp_path):
+    base = AutoModelForCausalLM.from_pretrained(tiny_base, dtype=torch.float32).state_dict()
+    distances = []
+    for gain in (1.0, 1.5):
+        shrink(tuned, tmp_path / "small", megabytes=0.01, gain=gain)
+        distances.append(norm_of_difference(weights(tmp_path / "small"), base))
+    assert distances[1] == pytest.approx(1.5 * distances[0], rel=0.01)
+
+
 def test_a_smaller_difference_is_further_from_the_student_but_nearer_than_the_base(tuned, tiny_base, tmp_path):
     base = AutoModelForCausalLM.from_pretrained(tiny_base, dtype=torch.float32).state_dict()
     student = weights(tuned)
