@@ -81,8 +81,8 @@ def test_a_row_names_its_data_set_where_the_template_does(tiny_base, name):
     encoder = Encoder(AutoTokenizer.from_pretrained(tiny_base), TEMPLATES[name])
     conversation = CONVERSATIONS[0]
     rows = [make_row(encoder, c, c.queries) for c in (conversation, replace(conversation, dataset="conllpp"))]
-    assert (rows[0] != rows[1]) is (name == "dataset.v1")
-    assert ("Dataset: conllpp\nText: Ada met" in encoder.decode(rows[1].ids)) is (name == "dataset.v1")
+    assert (rows[0] != rows[1]) is name.startswith("dataset")
+    assert ("Dataset: conllpp\nText: Ada met" in encoder.decode(rows[1].ids)) is name.startswith("dataset")
 
 
 def test_the_reply_to_the_passage_is_learnt_as_the_authors_do(tiny_base):
