@@ -46,7 +46,7 @@ def write_study(study: str, arms: Mapping[str, Mapping[str, Any]], *, html: Path
         study=study,
         headline=list_headline(arms),
         growth=bool(growth),
-        bars=draw_study(study, arms),
+        bars=draw_curves(growth, xlabel="conversations", ylabel="string F1") if growth else draw_study(study, arms),
         tables=tables,
     )
     for path, text in (
@@ -121,12 +121,7 @@ def tabulate_growth(growth: Mapping[str, Sequence[tuple[float, float]]]) -> Tabl
 
 
 def draw_study(study: str, arms: Mapping[str, Mapping[str, Any]]) -> Any:
-    """The means over the zero-shot sets as bars, ours and the paper's; a learning curve where the students make one.
-
-    RETURNS (Markup): inline SVG, or empty.
-    """
-    if growth := measure_growth(arms):
-        return draw_curves(growth, xlabel="conversations", ylabel="string F1")
+    """The means over the zero-shot sets as bars, ours and the paper's. RETURNS (Markup): inline SVG, or empty."""
     ours = {name: _f1(arm, "mean", "string_f1") for name, arm in arms.items()}
     groups = {"ours, 135M": {name: value for name, value in ours.items() if value is not None}}
     if paper := PAPER.get(study):
