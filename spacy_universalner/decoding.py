@@ -5,19 +5,17 @@ and itself, and what questions of a passage begin with alike is computed once. A
 token go on together, whichever passage they are about, a token of each at a time, or a few where they can be guessed.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import Any, Protocol
 
 import numpy as np
 import torch
 
-from .attention import NO_MASK, Blocks, Packed, Plan, Rows, Step, planned, planned_cache
+from .attention import NO_MASK, Packed, Plan, Rows, Step, planned, planned_cache
 from .causal import layers, logits_at
-
-BLOCK_TOKENS = 128
+from .tree import Passage, Tree, line_up
 
 
 class Talk(Protocol):
@@ -58,73 +56,6 @@ class Logits:
         if token == self.best[row]:
             return self._top[row]
         return float(np.exp(self.values[row, token].item() - self._total[row]))
-
-
-@dataclass(frozen=True)
-class Tree:
-    """Prompts that begin alike as branches of a tree of tokens.
-
-    ids, depths (tuple): of each token; a token comes after those it follows.
-    chains (tuple): the tokens of each prompt, in order.
-    blocks (tuple): tokens in blocks: all that one of the block may see, its own at the end, and which of them each of
-        its own sees, (own, all).
-    """
-
-    ids: tuple[int, ...]
-    depths: tuple[int, ...]
-    chains: tuple[tuple[int, ...], ...]
-    blocks: tuple[tuple[np.ndarray, np.ndarray], ...]
-
-
-@lru_cache(maxsize=1 << 10)
-def grow(prompts: tuple[tuple[int, ...], ...]) -> Tree:
-    """The tree of some prompts."""
-    nodes: dict[tuple[int, int], int] = {}
-    parents: list[int] = []
-    depths: list[int] = []
-    chains = []
-    for prompt in prompts:
-        chain, parent = [], -1
-        for depth, token in enumerate(prompt):
-            node = nodes.setdefault((parent, token), len(nodes))
-            if node == len(parents):
-                parents.append(parent)
-                depths.append(depth)
-            chain.append(node)
-            parent = node
-        chains.append(tuple(chain))
-    ids = tuple(token for _, token in nodes)
-    return Tree(ids, tuple(depths), tuple(chains), tuple(_blocks(parents)))
-
-
-def _blocks(parents: Sequence[int]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Tokens of a tree in blocks, as the tokens each block may see, its own the last ones, and which sees which."""
-    sees = np.eye(len(parents), dtype=bool)
-    for node, parent in enumerate(parents):
-        if parent >= 0:
-            sees[node] |= sees[parent]
-    for start in range(0, len(parents), BLOCK_TOKENS):
-        own = sees[start : start + BLOCK_TOKENS]
-        keys = np.flatnonzero(own.any(0))
-        yield keys, own[:, keys]
-
-
-@dataclass(frozen=True)
-class Passage:
-    """A passage in a first pass.
-
-    ids (Sequence): its tokens.
-    tree (Tree): the questions about it.
-    start (int): where it stands in the pass; its questions follow.
-    """
-
-    ids: Sequence[int]
-    tree: Tree
-    start: int
-
-    def place(self, node: int) -> int:
-        """Where a token of its questions stands."""
-        return self.start + len(self.ids) + node
 
 
 @dataclass(eq=False)
@@ -199,20 +130,11 @@ class Decoder:
         trees (Sequence): the questions about each.
         talks (Sequence): the answers to them.
         """
-        placed, start = [], 0
-        for ids, tree in zip(passages, trees, strict=True):
-            placed.append(Passage(ids, tree, start))
-            start += len(ids) + len(tree.ids)
-        device = self.model.device
-        plan = Packed([_pad(sets, device) for sets in (_passage_sets(placed), _question_sets(placed)) if sets])
-        ids = [token for passage in placed for token in (*passage.ids, *passage.tree.ids)]
-        positions = [
-            place
-            for passage in placed
-            for place in (*range(len(passage.ids)), *(len(passage.ids) + depth for depth in passage.tree.depths))
-        ]
+        line = line_up(passages, trees)
+        placed = line.passages
+        plan = line.plan(self.model.device)
         last = [passage.place(chain[-1]) for passage in placed for chain in passage.tree.chains]
-        logits = self._forward(plan, ids, positions, last)
+        logits = self._forward(plan, line.ids, line.positions, last)
         row = iter(range(len(last)))
         more = [[talk.take(logits, next(row)) for talk in asked] for asked in talks]
         self._keep(plan, placed, talks, more)
@@ -306,38 +228,3 @@ class Decoder:
             for row, place, going in zip(self._rows.put(plan, places), places, opened, strict=True):
                 self._rooms[row] = Room(len(place))
                 self.open += [Open(talk, row, length, own, len(own)) for talk, length, own in going]
-
-
-Sets = list[tuple[np.ndarray, np.ndarray, np.ndarray]]
-
-
-def _passage_sets(placed: Sequence[Passage]) -> Sets:
-    """Each passage sees itself."""
-    sets = []
-    for passage in placed:
-        tokens = passage.start + np.arange(len(passage.ids))
-        sets.append((tokens, tokens, np.tri(len(tokens), dtype=bool)))
-    return sets
-
-
-def _question_sets(placed: Sequence[Passage]) -> Sets:
-    """The questions of each passage see it, and what they consist of."""
-    sets = []
-    for passage in placed:
-        tokens = passage.start + np.arange(len(passage.ids))
-        for nodes, sees in passage.tree.blocks:
-            own = passage.place(0) + nodes
-            mask = np.concatenate([np.ones((len(sees), len(tokens)), dtype=bool), sees], axis=1)
-            sets.append((own[len(own) - len(sees) :], np.concatenate([tokens, own]), mask))
-    return sets
-
-
-def _pad(sets: Sets, device: torch.device) -> Blocks:
-    """Sets of (queries, keys, mask) side by side."""
-    width, most = (max(len(item[i]) for item in sets) for i in (0, 1))
-    queries = np.zeros((len(sets), width), dtype=np.int64)
-    keys = np.zeros((len(sets), most), dtype=np.int64)
-    mask = np.zeros((len(sets), width, most), dtype=bool)
-    for i, (own, seen, sees) in enumerate(sets):
-        queries[i, : len(own)], keys[i, : len(seen)], mask[i, : len(own), : len(seen)] = own, seen, sees
-    return Blocks(*(torch.from_numpy(array).to(device) for array in (queries, keys, mask)))

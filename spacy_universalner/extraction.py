@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from operator import attrgetter
 from typing import Any
 
@@ -12,12 +13,14 @@ from .asking import ask
 from .attention import can_pack
 from .choices import context_of
 from .copying import Copying
-from .decoding import Decoder, Tree, grow
+from .decoding import Decoder
 from .encoding import Encoder
 from .layout import batch_by_width
 from .registry import Answer
+from .tree import Tree, grow
 
 ROW_TOKENS = 1024
+grow_once = lru_cache(maxsize=1 << 10)(grow)  # passages are often asked the same
 
 
 @dataclass(frozen=True)
@@ -56,7 +59,7 @@ class Group:
     @property
     def tree(self) -> Tree:
         """Its questions as they are computed."""
-        return grow(tuple(self.questions))
+        return grow_once(tuple(self.questions))
 
     @property
     def width(self) -> int:

@@ -12,7 +12,7 @@ from spacy_universalner.attention import Blocks, Packed, Rows, Seen, Step, atten
 from spacy_universalner.encoding import Encoder
 from spacy_universalner.extraction import Extractor
 from spacy_universalner.prompts import PLAIN_V1
-from spacy_universalner.training.examples import collate, split_rows
+from spacy_universalner.training.examples import collate, make_row, pack, split_rows
 from spacy_universalner.training.loss import AnswerLoss
 
 from .conftest import CONVERSATIONS
@@ -60,6 +60,36 @@ def test_the_loss_is_that_of_training(tiny_base):
     assert all(weight.grad is not None for weight in model.parameters())
 
 
+@pytest.mark.parametrize(("dtype", "close"), [(torch.float32, 1e-3), (torch.bfloat16, 0.15)], ids=str)
+@pytest.mark.parametrize("kind", sorted(ARCHITECTURES.keys() - MASKED))
+def test_rows_without_padding_are_learnt_from_alike(kind, dtype, close, tiny_base):
+    """Loss and gradients, where what questions begin with alike is computed once."""
+    encoder = Encoder(AutoTokenizer.from_pretrained(tiny_base), PLAIN_V1)
+    model = make_model(kind, len(encoder.tokenizer), **ARCHITECTURES[kind]).to(dtype)
+    assert can_pack(model)
+    rows = [row for c in CONVERSATIONS for row in split_rows(encoder, c, c.queries, 512)[0]]
+    padded, packed = (learn(model, batch) for batch in (collate(rows, 0, isolated=True), pack(rows)))
+    for (name, expected), got in zip(padded.items(), packed.values(), strict=True):
+        assert float((got - expected).norm() / expected.norm()) < close, name
+
+
+def learn(model, batch):
+    """The loss of a batch and the gradients of all weights."""
+    model.zero_grad()
+    loss = AnswerLoss(model)(batch.layout, batch.predict, batch.targets)
+    loss.backward()
+    used = {name: weight.grad.float().clone() for name, weight in model.named_parameters() if weight.grad is not None}
+    return {"loss": loss.detach(), **used}
+
+
+def test_a_row_without_padding_is_shorter(tiny_base):
+    encoder = Encoder(AutoTokenizer.from_pretrained(tiny_base), PLAIN_V1)
+    conversation = CONVERSATIONS[0]
+    row = make_row(encoder, conversation, conversation.queries)
+    assert len(conversation.queries) > 1
+    assert row.starts[0] < len(pack([row]).layout.ids) < row.width
+
+
 def test_a_plan_that_a_model_cannot_follow(monkeypatch):
     def fail(*args):
         raise RuntimeError("odd shapes")
@@ -99,6 +129,17 @@ def test_heads_that_share_keys(heads):
 def test_a_mask_serves_layers_that_share_keys_differently():
     seen, like = Seen(torch.ones(1, 3, 5, dtype=torch.bool)), torch.zeros(1)
     assert [seen.added(shared, like).shape[2] for shared in (1, 2, 1)] == [3, 6, 3]
+
+
+@pytest.mark.parametrize("learns", [False, True])
+def test_half_precision(learns):
+    """What is learnt on a CPU is multiplied out; it gives the same."""
+    torch.manual_seed(0)
+    query, key, value = (torch.randn(2, 5, heads, 8).requires_grad_(learns) for heads in (4, 2, 2))
+    mask = torch.ones(2, 5, 5, dtype=torch.bool).tril()
+    got = attend(*(states.bfloat16() for states in (query, key, value)), Seen(mask), 0.5).float()
+    for i in range(2):
+        torch.testing.assert_close(got[i], plain(query[i], key[i], value[i], mask[i], 0.5), atol=0.03, rtol=0.03)
 
 
 def make_packed() -> Packed:

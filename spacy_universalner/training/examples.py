@@ -5,6 +5,7 @@ from array import array
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from operator import attrgetter
 
 import torch
@@ -12,6 +13,7 @@ import torch
 from ..encoding import Encoder
 from ..layout import Layout, batch_by_width, lay_out
 from ..records import Conversation, Query
+from ..tree import Line, grow, line_up
 
 
 class Row:
@@ -53,22 +55,24 @@ class Row:
 
 @dataclass(frozen=True)
 class Batch:
-    """Rows padded to one width.
+    """Rows padded to one width, or one after the other.
 
     conversations (tuple): ids of the conversations.
-    layout (Layout): ids, positions and mask.
+    layout (Layout or Line): ids, positions and who sees whom.
     predict (Tensor): flat positions whose next token is learnt, (n,).
     targets (Tensor): those next tokens, (n,).
     """
 
     conversations: tuple[str, ...]
-    layout: Layout
+    layout: Layout | Line
     predict: torch.Tensor
     targets: torch.Tensor
 
     def to(self, device: torch.device) -> "Batch":
         """The same on a device."""
-        layout = Layout(*(getattr(self.layout, name).to(device) for name in ("ids", "positions", "mask")))
+        layout = self.layout
+        if isinstance(layout, Layout):
+            layout = Layout(*(getattr(layout, name).to(device) for name in ("ids", "positions", "mask")))
         return Batch(self.conversations, layout, self.predict.to(device), self.targets.to(device))
 
 
@@ -156,6 +160,24 @@ def collate(rows: Sequence[Row], pad: int, *, isolated: bool) -> Batch:
     predict = torch.tensor([i * width + position - 1 for i, row in enumerate(rows) for position in row.learnt])
     targets = torch.tensor([ids[position] for row in rows for ids in (row.ids,) for position in row.learnt])
     return Batch(tuple(row.id for row in rows), layout, predict, targets)
+
+
+def pack(rows: Sequence[Row]) -> Batch:
+    """Rows one after the other, for a model that attends by plans: what `collate` says of isolated questions, without
+    padding, and with what the questions of a row begin with alike once."""
+    passages, trees = [], []
+    for row in rows:
+        ids, bounds = row.ids, (*row.starts, row.width)
+        passages.append(ids[: bounds[0]])
+        trees.append(grow(tuple(ids[start:end] for start, end in pairwise(bounds))))
+    line = line_up(passages, trees)
+    predict, targets = [], []
+    for row, passage in zip(rows, line.passages, strict=True):
+        nodes = [node for chain in passage.tree.chains for node in chain]
+        places = [*range(passage.start, passage.place(0)), *map(passage.place, nodes)]
+        predict += [places[position - 1] for position in row.learnt]
+        targets += [ids[position] for ids in (row.ids,) for position in row.learnt]
+    return Batch(tuple(row.id for row in rows), line, torch.tensor(predict), torch.tensor(targets))
 
 
 def _count_ids(encoder: Encoder, conversation: Conversation, queries: Sequence[Query]) -> int:

@@ -5,8 +5,10 @@ from typing import Any
 import torch
 from torch import nn
 
+from ..attention import NO_MASK, planned
 from ..causal import logits_at
 from ..layout import Layout
+from ..tree import Line
 from .model import causal_lm
 
 
@@ -23,7 +25,13 @@ class AnswerLoss(nn.Module):
         super().__init__()
         self.model = model
 
-    def forward(self, layout: Layout, predict: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    def forward(self, layout: Layout | Line, predict: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         """See Batch for the arguments. RETURNS (Tensor): a scalar in float32."""
-        logits = logits_at(causal_lm(self.model), predict, ids=layout.ids, positions=layout.positions, mask=layout.mask)
+        model = causal_lm(self.model)
+        if isinstance(layout, Line):
+            ids, positions = (torch.tensor([numbers]) for numbers in (layout.ids, layout.positions))
+            with planned(layout.plan(model.device)):
+                logits = logits_at(model, predict, ids=ids, positions=positions, mask=NO_MASK)
+        else:
+            logits = logits_at(model, predict, ids=layout.ids, positions=layout.positions, mask=layout.mask)
         return nn.functional.cross_entropy(logits.float(), targets, reduction="sum")

@@ -18,8 +18,9 @@ import torch
 from transformers import AutoTokenizer
 
 from ..answering import MIN_SCORE
+from ..attention import can_pack
 from ..card.student import write_student
-from ..causal import layers
+from ..causal import BY_PLAN, layers
 from ..choices import context_of
 from ..encoding import Encoder
 from ..errors import Errors, UniversalNERError
@@ -32,7 +33,7 @@ from ..registry import Answer
 from ..schemas import TrainSettings
 from ..student import MANIFEST
 from .checkpoint import Checkpoint
-from .examples import Batch, Row, collate, draw_queries, plan_epoch, split_rows
+from .examples import Batch, Row, collate, draw_queries, pack, plan_epoch, split_rows
 from .journal import Journal, keep_journal
 from .loss import AnswerLoss
 from .model import causal_lm, check_qlora, check_start, load_model, save_weights
@@ -159,6 +160,7 @@ class Trainer:
         )
         device = self.device if self.processes.count == 1 else torch.device("cpu")
         self.model = self.load_model(device=device, empty=not self.processes.first)
+        self.packs = self._can_pack()
         self.loss = AnswerLoss(self.model)
         if self.processes.count > 1:
             self.processes.shard(self.loss, layers(self.causal_lm), dtype=self.dtype)
@@ -168,6 +170,16 @@ class Trainer:
             weight_decay=settings.weight_decay,
             max_grad_norm=settings.max_grad_norm,
         )
+
+    def _can_pack(self) -> bool:
+        """Whether questions about a passage are computed behind it without padding: as the first process finds, which
+        alone has weights yet. Layers that are computed again do not know the plan by then."""
+        if self.settings.questions != "isolated" or self.settings.checkpoint_activations:
+            return False
+        packs = self.processes.agree(self.processes.first and can_pack(self.causal_lm))
+        if packs:
+            self.causal_lm.set_attn_implementation(BY_PLAN)
+        return packs
 
     @property
     def causal_lm(self) -> Any:
@@ -330,7 +342,7 @@ class Trainer:
     def dev_loss(self) -> float:
         """Mean loss per learnt token on the dev conversations."""
         self.loss.eval()
-        batches = [collate([row], self.tokenizer.pad_token_id, isolated=self._isolated) for row in self.dev_rows]
+        batches = [self._collate([row]) for row in self.dev_rows]
         total = sum(weight * float(self._loss(batch)) for batch, weight in self.processes.share(batches))
         self.loss.train()
         return self.processes.sum(total) / sum(len(batch.targets) for batch in batches)
@@ -364,9 +376,10 @@ class Trainer:
         """Whether the F1 has not become better for so long that the run ends."""
         return 0 < self.settings.patience <= self.progress.stale
 
-    @property
-    def _isolated(self) -> bool:
-        return self.settings.questions == "isolated"
+    def _collate(self, rows: Sequence[Row]) -> Batch:
+        if self.packs:
+            return pack(rows)
+        return collate(rows, self.tokenizer.pad_token_id, isolated=self.settings.questions == "isolated")
 
     def _learning_rate(self) -> float:
         """Linear warm-up, then a cosine to zero over the share of the run that is done."""
@@ -382,7 +395,7 @@ class Trainer:
         torch.manual_seed(self.settings.seed + self.progress.step * count + rank)  # a resumed run drops out the same
         total = 0.0
         for rows, weight in self.processes.share(step):
-            loss = self._loss(collate(rows, self.tokenizer.pad_token_id, isolated=self._isolated)) * weight
+            loss = self._loss(self._collate(rows)) * weight
             loss.backward()
             total += float(loss.detach())
         total = self.processes.sum(total)
