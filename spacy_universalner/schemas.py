@@ -109,6 +109,7 @@ class TrainSettings(Settings):
     questions: Literal["isolated", "multi-turn"] = Field(
         title="Each question sees the passage and itself, as inference asks it; or all before it, as the authors train"
     )
+    frozen_embeddings: bool = Field(title="Embeddings left as they are, and with them a head that is tied to them")
     frozen_layers: int = Field(ge=0, title="Lowest layers left as they are, embeddings included if any; saves time")
     epochs: PositiveInt = Field(title="Passes over the conversations")
     max_minutes: float = Field(gt=0, title="Wall time for the updates; the learning rate reaches its end by then")

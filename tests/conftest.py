@@ -34,6 +34,7 @@ SETTINGS = {
     "save": "merged",
     "template": "plain.v1",
     "questions": "isolated",
+    "frozen_embeddings": False,
     "frozen_layers": 0,
     "epochs": 3,
     "max_minutes": 60,

@@ -184,6 +184,7 @@ def estimate(
     *,
     method: str,
     dtype: torch.dtype,
+    frozen_embeddings: bool,
     frozen_layers: int,
     batch_tokens: int,
     checkpoint_activations: bool,
@@ -196,7 +197,8 @@ def estimate(
     shape (Shape): of the base.
     method (str): "full", "lora" or "qlora".
     dtype (dtype): computed in.
-    frozen_layers (int): lowest layers that are left as they are.
+    frozen_embeddings (bool): the embeddings are left as they are.
+    frozen_layers (int): lowest layers that are left as they are, with the embeddings.
     batch_tokens (int): tokens of a batch, padding included.
     checkpoint_activations (bool): layers are computed again in the backward pass. On a CPU the estimate is then too
         low: 2.5 GB for 3.8 measured with SmolLM2-135M, for a reason not found.
@@ -207,7 +209,8 @@ def estimate(
     size, trained_layers = dtype.itemsize, shape.layers - frozen_layers
     kept = 4 if processes > 1 else size  # what is divided is float32, whatever is computed in
     adapters = 0 if method == "full" else trained_layers * rank * shape.sides
-    trained = adapters or trained_layers * shape.layer + shape.outside - bool(frozen_layers) * shape.embedding
+    frozen = shape.embedding if frozen_layers or frozen_embeddings else 0
+    trained = adapters or trained_layers * shape.layer + shape.outside - frozen
     matrices = shape.layers * shape.matrices if method == "qlora" else 0
     weights = int(matrices * FOUR_BIT) + (shape.parameters - matrices) * kept + adapters * 4
     masters = trained * 4 if kept < 4 and not adapters else 0
@@ -308,7 +311,7 @@ def _estimate_run(
     config: Mapping[str, Any], settings: Mapping[str, Any], *, longest: int, device: torch.device, processes: int
 ) -> Memory:
     context = settings["context"] or config.get("max_position_embeddings") or longest
-    same = ("method", "frozen_layers", "batch_tokens", "checkpoint_activations")
+    same = ("method", "frozen_embeddings", "frozen_layers", "batch_tokens", "checkpoint_activations")
     return estimate(
         read_shape(config),
         **{name: settings[name] for name in same},

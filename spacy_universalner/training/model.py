@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from ..causal import check_model, layers, open_adapted, open_model
+from ..causal import check_model, open_adapted, open_model
+from ..causal import layers as stack
 from ..errors import Errors, UniversalNERError
 from ..provenance import describe_start
 from ..student import is_adapter
@@ -22,10 +23,12 @@ def load_model(
     dtype: torch.dtype,
     device: torch.device,
     lora: Mapping[str, Any],
+    frozen_embeddings: bool,
     frozen_layers: int,
     seed: int,
     checkpoint_activations: bool = False,
     empty: bool = False,
+    adapters: Path | None = None,
 ) -> Any:
     """The base, ready to be trained.
 
@@ -34,10 +37,12 @@ def load_model(
     dtype (dtype): of the weights, or of what weights in 4 bits are computed in.
     device (device): where they go.
     lora (Mapping): r, alpha and dropout of the adapters.
+    frozen_embeddings (bool): leave the embeddings as they are.
     frozen_layers (int): lowest layers to leave as they are, with the embeddings below them.
     seed (int): of the adapters' first weights.
     checkpoint_activations (bool): compute each layer again in the backward pass, and keep only what goes into it.
     empty (bool): leave the weights unset, to be filled in from elsewhere; untouched memory costs nothing.
+    adapters (Path | None): folder of adapters to train further, in place of new ones.
     RETURNS (PreTrainedModel or PeftModel): in training mode.
     RAISES (UniversalNERError): an architecture that cannot be trained here; no QLoRA on this device.
     """
@@ -53,8 +58,8 @@ def load_model(
     else:
         model = open_model(base, dtype=dtype, device=device)
     if method != "full":
-        model = _add_adapters(model, lora)
-    _freeze(causal_lm(model), frozen_layers)
+        model = _open_adapters(model, adapters) if adapters else _add_adapters(model, lora)
+    _freeze(causal_lm(model), layers=frozen_layers, embeddings=frozen_embeddings)
     if checkpoint_activations:
         causal_lm(model).gradient_checkpointing_enable({"use_reentrant": False})
     return model.train()
@@ -148,6 +153,22 @@ def _add_adapters(model: Any, lora: Mapping[str, Any]) -> Any:
     return get_peft_model(model, config)
 
 
+def _open_adapters(model: Any, folder: Path) -> Any:
+    """Adapters as they are, but with their scale within their weights, so that a learning rate means for them what it
+    means for new ones."""
+    from peft import PeftModel
+    from peft.tuners.lora import LoraLayer
+
+    adapted = PeftModel.from_pretrained(model, folder, is_trainable=True)
+    with torch.no_grad():
+        for part in adapted.modules():
+            for name in part.scaling if isinstance(part, LoraLayer) else ():
+                for side in (part.lora_A, part.lora_B):
+                    side[name].weight.mul_(part.scaling[name] ** 0.5)
+                part.scaling[name] = 1.0
+    return adapted
+
+
 def save_adapter(model: Any, folder: Path, name: str) -> None:
     """Adapters in the form of peft, which name their base, not a folder of this machine."""
     for config in model.peft_config.values():
@@ -165,9 +186,9 @@ def _merge_unquantized(model: Any, folder: Path, *, base: Path, name: str) -> No
     shutil.rmtree(adapter)
 
 
-def _freeze(model: Any, count: int) -> None:
+def _freeze(model: Any, *, layers: int, embeddings: bool) -> None:
     """Leave the lowest layers as they are, and the embeddings below them: no gradient is needed down there."""
-    if count:
+    if layers or embeddings:
         model.get_input_embeddings().requires_grad_(False)
-        for layer in layers(model)[:count]:
-            layer.requires_grad_(False)
+    for layer in stack(model)[:layers] if layers else ():
+        layer.requires_grad_(False)

@@ -99,6 +99,7 @@ class Trainer:
     settings (TrainSettings): see schemas.py.
     work (Path): folder for the log and the checkpoint, kept while the run is unfinished.
     device (str | None): as for `hardware.pick_device`.
+    adapters (Path | None): folder of adapters to this base to train further, with the method "lora".
     score (Callable | None): scores the answers to the questions about dev; None takes no F1, and the last weights are
         the best.
     RAISES (UniversalNERError): no conversation that can be trained on.
@@ -113,11 +114,13 @@ class Trainer:
         settings: TrainSettings,
         work: Path,
         device: str | None = None,
+        adapters: Path | None = None,
         score: Score | None = None,
     ):
         keep_freed_memory()
         self.settings = settings
         self.work = work
+        self.adapters = adapters
         self.score = score
         self.processes = Processes(device)
         self.device = self.processes.device
@@ -128,7 +131,11 @@ class Trainer:
         check_start(self.base, save=settings.save)
         data = [sha256_json(conversation.to_sharegpt()) for conversation in (*train, *dev)]
         made = [self.base["files"], asdict(self.template), data, self.processes.count]
-        run = [settings.model_dump(exclude=NO_OTHER_RUN), *made]
+        run = [
+            settings.model_dump(exclude=NO_OTHER_RUN),
+            *made,
+            *([read_json(adapters / MANIFEST)] if adapters else []),
+        ]
         self.checkpoint = Checkpoint(work, self.processes, run=sha256_json(run))
         self.dtype = self._pick_dtype()
         self._load(base)
@@ -154,9 +161,11 @@ class Trainer:
             method=settings.method,
             dtype=self.dtype if self.processes.count == 1 else torch.float32,
             lora=settings.lora.model_dump(),
+            frozen_embeddings=settings.frozen_embeddings,
             frozen_layers=settings.frozen_layers,
             seed=settings.seed,
             checkpoint_activations=settings.checkpoint_activations,
+            adapters=self.adapters,
         )
         device = self.device if self.processes.count == 1 else torch.device("cpu")
         self.model = self.load_model(device=device, empty=not self.processes.first)

@@ -33,6 +33,7 @@ CPU = torch.device("cpu")
 RUN = {
     "method": "full",
     "dtype": torch.float32,
+    "frozen_embeddings": False,
     "frozen_layers": 0,
     "batch_tokens": 2048,
     "checkpoint_activations": False,
@@ -135,6 +136,7 @@ def test_four_bits_are_a_quarter_of_the_matrices(shape):
 
 LESS = {
     "fewer tokens": {"batch_tokens": 1024},
+    "embeddings frozen": {"frozen_embeddings": True},
     "layers frozen": {"frozen_layers": 8},
     "adapters": {"method": "lora"},
     "activations computed again": {"checkpoint_activations": True},

@@ -306,6 +306,7 @@ def plain(**changes):
         "dtype": torch.float32,
         "device": torch.device("cpu"),
         "lora": settings.lora.model_dump(),
+        "frozen_embeddings": False,
         "frozen_layers": 0,
         "seed": 0,
         **changes,

@@ -72,6 +72,7 @@ RUNS = {
     "multi-turn": {"questions": "multi-turn"},
     "LoRA": {"method": "lora"},
     "LoRA in bfloat16": {"method": "lora", "dtype": "bfloat16"},
+    "all but the embeddings": {"frozen_embeddings": True},
     "upper layer only": {"frozen_layers": 1},
 }
 # For a student that knows CONVERSATIONS: adapters alone teach nothing to random embeddings.
@@ -149,6 +150,17 @@ def test_frozen_layers_stay(make_trainer):
     changed = {key for key in before if not torch.equal(before[key], after[key])}
     assert {key.split(".")[2] for key in changed if ".layers." in key} == {"1"}
     assert not any("embed" in key for key in changed)
+
+
+def test_frozen_embeddings_stay(make_trainer):
+    trainer = make_trainer(frozen_embeddings=True)
+    before = {key: value.clone() for key, value in trainer.model.state_dict().items()}
+    trainer.run()
+    after = trainer.model.state_dict()
+    assert {key for key in before if torch.equal(before[key], after[key])} == {
+        "model.embed_tokens.weight",
+        "lm_head.weight",
+    }
 
 
 def test_a_run_ends_when_its_time_is_up(make_trainer):
