@@ -8,6 +8,7 @@ from typer import Option
 from spacy_universalner.stage import run, stage
 from spacy_universalner.student import MANIFEST
 from spacy_universalner.training.difference import shrink
+from spacy_universalner.tuning import recover
 
 
 def main(
@@ -15,10 +16,21 @@ def main(
     small: Annotated[Path, Option(help="Folder of the small student")] = Path("training/small"),
     megabytes: Annotated[float, Option(help="Size of its weights at most")] = 16.0,
     gain: Annotated[float, Option(help="What it is multiplied by, to make up for what is left out")] = 1.35,
+    minutes: Annotated[float, Option(help="How long it is trained further, for the same end; 0 for not at all")] = 10.0,
+    learning_rate: Annotated[float, Option(help="Peak learning rate of that")] = 5e-4,
+    train: Annotated[Path, Option(help="Conversations to learn from")] = Path("corpus/train.jsonl"),
+    dev: Annotated[Path, Option(help="Conversations for the validation loss and F1")] = Path("corpus/dev.jsonl"),
+    device: Annotated[
+        str, Option(envvar="SPACY_UNIVERSALNER_DEVICE", help="cpu, cuda, mps; empty: what there is")
+    ] = "",
 ) -> None:
     """Write the difference of STUDENT to its base, as adapters that the engine takes by their folder (model)."""
     with stage("shrink", outputs=[small / MANIFEST]) as facts:
         facts.update(shrink(student, small, megabytes=megabytes, gain=gain))
+        if minutes:
+            files = {"train": train, "dev": dev}
+            settings = {"minutes": minutes, "learning_rate": learning_rate, "megabytes": megabytes}
+            facts.update(recover(small, **files, **settings, device=device))
 
 
 if __name__ == "__main__":

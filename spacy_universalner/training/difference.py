@@ -5,6 +5,7 @@ form are read as any others are (LoRA: Hu et al., 2021).
 """
 
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -53,7 +54,15 @@ class Change:
         return self.values.square()
 
 
-def shrink(student: Path, folder: Path, *, megabytes: float, gain: float = 1.0) -> dict[str, Any]:
+def shrink(
+    student: Path,
+    folder: Path,
+    *,
+    megabytes: float,
+    gain: float = 1.0,
+    made: Mapping[str, Any] | None = None,
+    **facts: Any,
+) -> dict[str, Any]:
     """Write a student as adapters to its base, of at most so many megabytes.
 
     The directions that are kept are those that explain most of the difference for the bytes they take, wherever they
@@ -62,7 +71,10 @@ def shrink(student: Path, folder: Path, *, megabytes: float, gain: float = 1.0) 
     student (Path): a student of which all weights were tuned.
     folder (Path): where the smaller one goes; replaces what is there.
     gain (float): what the difference that is kept is multiplied by, to make up for what is not.
-    RETURNS (dict): ranks in all and of each matrix on average, share of the squared difference kept, megabytes.
+    made (Mapping | None): what the manifest is to say of how the student was made, in place of what its own says.
+    facts (Any): more that it is to say of the difference.
+    RETURNS (dict): ranks in all and of each matrix on average, share of the squared difference kept, megabytes, and
+        `facts`.
     RAISES (UniversalNERError): a student that is adapters already, or does not differ from its base; its base cannot
         be had; no direction fits.
     """
@@ -79,7 +91,8 @@ def shrink(student: Path, folder: Path, *, megabytes: float, gain: float = 1.0) 
     kept = [change for change in changes if ranks[change.name]]
     if not kept:
         raise UniversalNERError(Errors.U260.format(path=student, reason=f"nothing of it fits {megabytes} megabytes"))
-    facts = {
+    told = {
+        **facts,
         "ranks": sum(ranks.values()),
         "mean_rank": round(sum(ranks.values()) / len(changes), 1),
         "gain": gain,
@@ -88,15 +101,19 @@ def shrink(student: Path, folder: Path, *, megabytes: float, gain: float = 1.0) 
     part = folder.with_name(f"{folder.name}.part")
     shutil.rmtree(part, ignore_errors=True)
     save_adapter(_adapt(model, kept, ranks, gain), part, manifest["base"]["name"])
-    facts["megabytes"] = round((part / ADAPTER).stat().st_size / 1e6, 2)
+    told["megabytes"] = round((part / ADAPTER).stat().st_size / 1e6, 2)
     for name in manifest["files"]:
         if name == TEMPLATE_FILE or name.startswith(("tokenizer", "special_tokens", "vocab", "merges")):
             shutil.copyfile(student / name, part / name)
-    told = {key: value for key, value in manifest.items() if key != "files"}
-    write_student(part, {**told, "difference": facts})
+    write_student(part, {**(made or tell_made(manifest)), "difference": told})
     shutil.rmtree(folder, ignore_errors=True)
     part.replace(folder)
-    return facts
+    return told
+
+
+def tell_made(manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """What a manifest says of how a student was made."""
+    return {key: value for key, value in manifest.items() if key not in ("files", "difference")}
 
 
 def find_changes(base: Any, student: Any) -> list[Change]:

@@ -11,10 +11,13 @@ from spacy_universalner.base import BASE_VARIABLE, describe_base
 from spacy_universalner.engines.transformers import TransformersEngine
 from spacy_universalner.errors import UniversalNERError
 from spacy_universalner.prompts import PLAIN_V1
-from spacy_universalner.records import read_json
+from spacy_universalner.records import read_json, write_rows
 from spacy_universalner.student import ADAPTER, MANIFEST, WEIGHTS, check_manifest, write_manifest
 from spacy_universalner.training.difference import DTYPE, Change, choose_ranks, shrink
+from spacy_universalner.training.examples import collate, make_row
+from spacy_universalner.training.loss import AnswerLoss
 from spacy_universalner.training.trainer import Trainer
+from spacy_universalner.tuning import recover
 
 from ..conftest import CONVERSATIONS, make_settings
 
@@ -32,7 +35,7 @@ def tuned(tiny_base, tmp_path_factory):
     work = tmp_path_factory.mktemp("tuned")
     settings = make_settings(epochs=8, frozen_layers=1)
     trainer = Trainer(tiny_base, CONVERSATIONS, (), settings=settings, work=work, device="cpu")
-    trainer.save(work / "student", trainer.run())
+    trainer.save(work / "student", trainer.run(), {"settings": settings.model_dump()})
     return work / "student"
 
 
@@ -127,3 +130,41 @@ def test_a_size_into_which_nothing_fits(tuned, tmp_path):
     with pytest.raises(UniversalNERError, match="U260.*nothing.*1e-06 megabytes"):
         shrink(tuned, tmp_path / "small", megabytes=1e-6)
     assert not (tmp_path / "small").exists()
+
+
+def test_what_was_left_out_is_made_up_for(tuned, tiny_base, tmp_path):
+    """Trained further, a small student is as small, and loses less on what its student was tuned on."""
+    small, files = tmp_path / "small", {}
+    for name in ("train", "dev"):
+        files[name] = tmp_path / f"{name}.jsonl"
+        write_rows(files[name], (conversation.to_sharegpt() for conversation in CONVERSATIONS))
+    before = shrink(tuned, small, megabytes=0.02)
+    loss = loss_of(small)
+    told = recover(small, **files, minutes=1, learning_rate=5e-3, megabytes=0.02, device="cpu")
+    assert loss_of(small) < loss
+    assert (small / ADAPTER).stat().st_size <= 0.02e6 + 20_000, "the file has a header"
+    manifest = check_manifest(small)
+    assert told == manifest["difference"] and told["recovery"]["start"] == before
+    assert {key: manifest[key] for key in ("method", "training")} == {
+        key: read_json(tuned / MANIFEST)[key] for key in ("method", "training")
+    }
+    assert [path.name for path in tmp_path.iterdir() if path.is_dir()] == ["small"]
+
+
+def loss_of(student):
+    """The loss of CONVERSATIONS."""
+    model, encoder = engine(student).extractor.model, engine(student).extractor.encoder
+    rows = [make_row(encoder, c, c.queries) for c in CONVERSATIONS]
+    batch = collate(rows, 0, isolated=True)
+    with torch.no_grad():
+        return float(AnswerLoss(model)(batch.layout, batch.predict, batch.targets))
+
+
+def test_a_student_that_does_not_say_how_it_was_trained(tuned, tmp_path):
+    student = shutil.copytree(tuned, tmp_path / "student")
+    manifest = read_json(student / MANIFEST)
+    write_manifest(student, {key: value for key, value in manifest.items() if key not in ("files", "settings")})
+    shrink(student, tmp_path / "small", megabytes=0.02)
+    files = {"train": tmp_path / "train.jsonl", "dev": tmp_path / "dev.jsonl"}
+    with pytest.raises(UniversalNERError, match="U260.*how it was trained"):
+        recover(tmp_path / "small", **files, minutes=1, learning_rate=5e-3, megabytes=0.02, device="cpu")
