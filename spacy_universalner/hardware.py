@@ -55,13 +55,24 @@ def keep_freed_memory() -> None:
     """Let glibc keep the memory of freed tensors for the next ones, in this process.
 
     By default it returns every large buffer to the kernel, which then has to clear and map pages anew for each
-    activation of each layer: 6% of the training time in benchmarks/training.py. Without glibc nothing happens.
+    activation of each layer: 6% of the training time in benchmarks/training.py. What it keeps grows, since batches have
+    many sizes: see `give_back_freed_memory`. Without glibc nothing happens.
     """
-    libc = ctypes.CDLL(None)
-    if hasattr(libc, "mallopt") and hasattr(libc, "gnu_get_libc_version"):
+    if libc := _glibc():
         libc.mallopt(M_MMAP_MAX, 0)
         libc.mallopt(M_TRIM_THRESHOLD, -1)
         libc.mallopt(M_TOP_PAD, 1 << 28)
+
+
+def give_back_freed_memory() -> None:
+    """Give the kernel what was kept, holes between what is in use included. Without glibc nothing happens."""
+    if libc := _glibc():
+        libc.malloc_trim(0)
+
+
+def _glibc() -> ctypes.CDLL | None:
+    libc = ctypes.CDLL(None)
+    return libc if hasattr(libc, "mallopt") and hasattr(libc, "gnu_get_libc_version") else None
 
 
 # Names and numbers of glibc's malloc.h.
