@@ -7,8 +7,7 @@ from typer import Option
 
 from spacy_universalner.stage import run, stage
 from spacy_universalner.student import MANIFEST
-from spacy_universalner.training.difference import shrink
-from spacy_universalner.tuning import recover
+from spacy_universalner.tuning import make_small
 
 
 def main(
@@ -23,14 +22,13 @@ def main(
     device: Annotated[
         str, Option(envvar="SPACY_UNIVERSALNER_DEVICE", help="cpu, cuda, mps; empty: what there is")
     ] = "",
+    ignore_memory: Annotated[bool, Option("--ignore-memory", help="Go on where memory seems not to suffice")] = False,
 ) -> None:
     """Write the difference of STUDENT to its base, as adapters that the engine takes by their folder (model)."""
     with stage("shrink", outputs=[small / MANIFEST]) as facts:
-        facts.update(shrink(student, small, megabytes=megabytes, gain=gain))
-        if minutes:
-            files = {"train": train, "dev": dev}
-            settings = {"minutes": minutes, "learning_rate": learning_rate, "megabytes": megabytes}
-            facts.update(recover(small, **files, **settings, device=device))
+        what = {"megabytes": megabytes, "gain": gain, "minutes": minutes, "learning_rate": learning_rate}
+        options = {"train": train, "dev": dev, "device": device, "ignore_memory": ignore_memory}
+        facts.update(make_small(student, small, **what, **options))
 
 
 if __name__ == "__main__":

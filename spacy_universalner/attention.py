@@ -22,6 +22,7 @@ from transformers.masking_utils import sdpa_mask
 from .causal import BY_PLAN, TOLERANCE
 
 ROOM = 64
+DROPOUTS = ("attention_dropout", "attn_pdrop", "attention_probs_dropout_prob")  # as configurations name it
 NO_MASK = torch.ones(1, 1, 1, 1, dtype=torch.bool)  # keeps a model from making one that nobody reads
 
 
@@ -78,16 +79,19 @@ class Packed:
 
     blocks (Sequence): every token stands in one of them as a query.
     keys, values (dict): of each layer, (tokens, heads, dim), once it was computed.
+    keeps (bool): whether these are wanted afterwards.
     """
 
     blocks: Sequence[Blocks]
     keys: dict[int, torch.Tensor] = field(default_factory=dict)
     values: dict[int, torch.Tensor] = field(default_factory=dict)
+    keeps: bool = True
 
     def attend(
         self, layer: int, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scale: float
     ) -> torch.Tensor:
-        self.keep(layer, key, value)
+        if self.keeps:
+            self.keep(layer, key, value)
         found = [attend(*block.take(query, key, value), block.seen, scale).flatten(0, 1) for block in self.blocks]
         return torch.cat(found).index_select(0, self.order)
 
@@ -257,7 +261,8 @@ def attend(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, seen: Se
 def _attend_by_products(
     query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, mask: torch.Tensor, scale: float
 ) -> torch.Tensor:
-    """The same, keeping the weights: PyTorch's own takes twice as long to train in bfloat16 on CPUs."""
+    """The same with all scores at once, rounded to the type of the query: to train in bfloat16 on CPUs, PyTorch's own
+    takes twice as long."""
     mask = mask.expand(-1, query.shape[1], -1, -1).flatten(0, 1)
     sides = query.shape[:2]
     query, key, value = (states.flatten(0, 1) for states in (query, key, value))
@@ -289,17 +294,23 @@ def _attend_by_plan(
 def can_pack(model: Any) -> bool:
     """Let a model attend by plans, if its architecture can; without a plan it attends as before.
 
+    One that is to be trained with dropout within its attention cannot, since plans have none.
+
     RETURNS (bool): whether it does.
     """
     if model.config._attn_implementation == BY_PLAN:
         return True
     if model.config._attn_implementation != "sdpa" or not model._can_set_attn_implementation():
         return False
+    learns = model.training
+    if learns and any(getattr(model.config.get_text_config(), name, 0) for name in DROPOUTS):
+        return False
     model.set_attn_implementation(BY_PLAN)
-    if _is_right(model):
-        return True
-    model.set_attn_implementation("sdpa")
-    return False
+    right = _is_right(model.eval())
+    model.train(learns)
+    if not right:
+        model.set_attn_implementation("sdpa")
+    return right
 
 
 @torch.no_grad()

@@ -37,7 +37,9 @@ def open_adapted(base: Path, adapter: Path, *, dtype: torch.dtype, device: torch
     """Load a base with adapters merged into its weights."""
     from peft import PeftModel  # takes long to import, and most students are whole
 
-    return PeftModel.from_pretrained(open_model(base, dtype=dtype, device=device), adapter).merge_and_unload().eval()
+    model = open_model(base, dtype=dtype, device=device)
+    # peft would load them to an accelerator, which may not know 8-bit numbers, and then copy them all the same
+    return PeftModel.from_pretrained(model, adapter, torch_device="cpu").merge_and_unload().eval()
 
 
 def backbone(model: Any) -> Any:

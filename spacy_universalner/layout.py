@@ -1,4 +1,5 @@
-"""A passage and many questions in one row: what each token sees, for training and for inference alike."""
+"""A passage and many questions in one row, rows padded to one width, with a mask of what each token sees: for questions
+that see those before them, and for models that cannot do without (see `tree`)."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass

@@ -119,7 +119,7 @@ class TrainSettings(Settings):
     weight_decay: float = Field(ge=0, title="AdamW weight decay")
     max_grad_norm: float = Field(gt=0, title="Gradient clipping")
     step_tokens: PositiveInt = Field(title="Tokens per optimiser step")
-    batch_tokens: PositiveInt = Field(title="Tokens per forward and backward pass, padding included")
+    batch_tokens: PositiveInt = Field(title="Tokens per forward and backward pass, as many as if rows were padded")
     max_questions: int = Field(ge=0, title="Questions drawn from a conversation each time it is seen, 0 for all")
     dtype: Literal["auto", "float32", "bfloat16"] = Field(
         title="Compute type; auto takes the faster one of this machine"
@@ -370,8 +370,13 @@ def load_system_settings(path: Path) -> tuple[SystemSettings, Config]:
 
 def change_settings(settings: S, changes: Mapping[str, Any], *, where: str) -> S:
     """The same settings with some changed. RAISES (UniversalNERError): every wrong and unknown key of WHERE at once."""
+    return parse_settings({**settings.model_dump(), **changes}, type(settings), where=where)
+
+
+def parse_settings(values: Mapping[str, Any], kind: type[S], *, where: str) -> S:
+    """Settings of a kind. RAISES (UniversalNERError): every wrong, unknown and missing key of WHERE at once."""
     try:
-        return type(settings)(**{**settings.model_dump(), **changes})
+        return kind(**values)
     except ValidationError as err:
         problems = "\n".join(f"  {_problem(e)}" for e in err.errors())
         raise UniversalNERError(Errors.U010.format(path=where, problems=problems)) from err

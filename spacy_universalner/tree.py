@@ -65,11 +65,11 @@ def _blocks(parents: Sequence[int]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
 
 @dataclass(frozen=True)
 class Passage:
-    """A passage in a first pass.
+    """A passage in a line.
 
     ids (Sequence): its tokens.
     tree (Tree): the questions about it.
-    start (int): where it stands in the pass; its questions follow.
+    start (int): where it stands in the line; its questions follow.
     """
 
     ids: Sequence[int]
@@ -104,10 +104,13 @@ class Line:
             for place in (*range(len(passage.ids)), *(len(passage.ids) + depth for depth in passage.tree.depths))
         ]
 
-    def plan(self, device: torch.device) -> Packed:
-        """Who sees whom."""
+    def plan(self, device: torch.device, *, keeps: bool = True) -> Packed:
+        """Who sees whom.
+
+        keeps (bool): whether keys and values are wanted afterwards.
+        """
         kinds = (_passage_sets(self.passages), _question_sets(self.passages))
-        return Packed([_pad(sets, device) for sets in kinds if sets])
+        return Packed([_pad(sets, device) for sets in kinds if sets], keeps=keeps)
 
 
 def line_up(passages: Sequence[Sequence[int]], trees: Sequence[Tree]) -> Line:

@@ -1,7 +1,7 @@
 """A training run as a command has it: files in, a student out, with all that its manifest and card tell."""
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +11,14 @@ from .evaluation.metrics import score_answers
 from .hardware import pick_device
 from .provenance import describe_training
 from .records import Conversation, read_conversations, read_json
-from .schemas import TrainSettings, load_settings
+from .schemas import TrainSettings, load_settings, parse_settings
 from .student import MANIFEST, check_manifest
-from .training.difference import shrink, tell_made
+from .training.difference import read_changes, shrink, tell_origin, write_small
 from .training.memory import PROFILES, check_run
 from .training.trainer import Trainer
+
+SAVE_MINUTES = 2.0
+"""Most minutes between two checkpoints of a short run."""
 
 
 def tune(
@@ -46,14 +49,7 @@ def tune(
     if settings.save == "adapter" and "base" in read_json(base / MANIFEST):
         raise UniversalNERError(Errors.U077.format(path=base))
     conversations = [conversation for path in train for conversation in _read(path)]
-    check_run(
-        read_json(base / "config.json"),
-        settings.model_dump(),
-        {name: load_settings(path, "train").model_dump() for name, path in PROFILES.items() if path.is_file()},
-        conversations=conversations,
-        device=pick_device(device),
-        ignore=ignore_memory,
-    )
+    _check_memory(base, settings, conversations, device=device, ignore=ignore_memory)
     trainer = Trainer(
         base,
         conversations,
@@ -70,44 +66,97 @@ def tune(
     return training
 
 
-def recover(
-    small: Path, *, train: Path, dev: Path, minutes: float, learning_rate: float, megabytes: float, device: str
+def make_small(
+    student: Path,
+    small: Path,
+    *,
+    megabytes: float,
+    gain: float,
+    minutes: float,
+    learning_rate: float,
+    train: Path,
+    dev: Path,
+    device: str,
+    ignore_memory: bool = False,
 ) -> dict[str, Any]:
-    """Train the adapters of a small student further, to make up for what was left out when it was made.
+    """Make a student small (see `shrink`), and train what is kept further, or go on where a killed run stopped.
 
-    small (Path): folder of the small student, which is replaced.
-    train (Path): file of the conversations to learn from, in another order than the student learnt them.
+    student (Path): folder of a student of which all weights were tuned.
+    small (Path): folder of the small one, which is written once all is done.
+    megabytes, gain (float): as for `shrink`.
+    minutes (float): how long it is trained further; 0 for not at all.
+    learning_rate (float): at its peak; the other settings are those of the student.
+    train (Path): file of the conversations to learn from, in another order than the student did.
     dev (Path): file of conversations held out.
-    minutes (float): for how long.
-    learning_rate (float): at its peak; the rest of the settings are those of the student.
-    megabytes (float): as for `shrink`; adapters keep their ranks, so that nothing is left out again.
-    device (str): as for `hardware.pick_device`.
-    RETURNS (dict): facts of the small student.
-    RAISES (UniversalNERError): as for `tune`.
+    device, ignore_memory: as for `tune`.
+    RETURNS (dict): what the manifest says of the difference, and under "recovery" of the further training.
+    RAISES (UniversalNERError): as for `shrink` and `tune`; a student that does not say how it was tuned.
     """
-    manifest = check_manifest(small)
-    if not (own := manifest.get("settings")):
-        reason = "its manifest does not say how it was trained, so it cannot be trained further"
-        raise UniversalNERError(Errors.U260.format(path=small, reason=reason))
-    changes = {"method": "lora", "save": "merged", "max_minutes": minutes, "max_tokens": 0, "dev_evals": 0}
-    changes |= {"learning_rate": learning_rate, "seed": own["seed"] + 1, "frozen_layers": 0, "patience": 0}
+    if not minutes:
+        return shrink(student, small, megabytes=megabytes, gain=gain)
     work = small.with_name(f"{small.name}.recovery")
+    start = work / "start"
+    origin = tell_origin(check_manifest(student), megabytes=megabytes, gain=gain)
+    if not (start / MANIFEST).is_file() or not origin.items() <= check_manifest(start)["difference"].items():
+        shrink(student, start, megabytes=megabytes, gain=gain)
+    manifest = check_manifest(start)
+    base, difference = find_base(manifest["base"], start), manifest["difference"]
+    settings = _recovery_settings(manifest, student, minutes=minutes, learning_rate=learning_rate)
+    conversations = _read(train)
+    _check_memory(base, settings, conversations, device=device, ignore=ignore_memory)
     trainer = Trainer(
-        find_base(manifest["base"], small),
-        _read(train),
+        base,
+        conversations,
         list(read_conversations(dev)),
-        settings=TrainSettings(**{**own, **changes}),
+        settings=settings,
         work=work,
         device=device,
-        adapters=small,
+        adapters=start,
         score=score_answers,
     )
-    facts = trainer.run()
-    trainer.save(work / "student", facts)
-    recovery = {"start": manifest["difference"], "learning_rate": learning_rate, **facts}
-    told = shrink(work / "student", small, megabytes=megabytes, made=tell_made(manifest), recovery=recovery)
+    before = {"dev_loss": round(trainer.dev_loss(), 4), "dev_f1": round(trainer.dev_f1(), 2)} if trainer.dev else {}
+    facts = {"before": before, "training": trainer.run()}
+    facts |= describe_training(settings.model_dump(), base=trainer.base, train=[train], dev=dev)
+    told = write_small(start, small, read_changes(trainer.model), facts={**difference, "recovery": facts})
     shutil.rmtree(work)
     return told
+
+
+def _recovery_settings(
+    manifest: Mapping[str, Any], student: Path, *, minutes: float, learning_rate: float
+) -> TrainSettings:
+    """Those of a student, for adapters that stand for it."""
+    if not (own := manifest.get("settings")):
+        reason = "its manifest does not say how it was tuned, so that it cannot be trained further"
+        raise UniversalNERError(Errors.U260.format(path=student, reason=reason))
+    changes = {
+        "method": "lora",
+        "save": "adapter",
+        "frozen_embeddings": True,
+        "frozen_layers": 0,
+        "max_minutes": minutes,
+        "max_tokens": 0,
+        "learning_rate": learning_rate,
+        "dev_evals": 0,
+        "patience": 0,
+        "save_minutes": min(own.get("save_minutes", SAVE_MINUTES), SAVE_MINUTES),
+        "seed": own.get("seed", 0) + 1,
+        "lora": {**own.get("lora", {}), "r": max(1, round(manifest["difference"]["mean_rank"])), "dropout": 0.0},
+    }
+    return parse_settings({**own, **changes}, TrainSettings, where=f"the settings in {student / MANIFEST}")
+
+
+def _check_memory(
+    base: Path, settings: TrainSettings, conversations: Sequence[Conversation], *, device: str, ignore: bool
+) -> None:
+    check_run(
+        read_json(base / "config.json"),
+        settings.model_dump(),
+        {name: load_settings(path, "train").model_dump() for name, path in PROFILES.items() if path.is_file()},
+        conversations=conversations,
+        device=pick_device(device),
+        ignore=ignore,
+    )
 
 
 def _read(path: Path) -> list[Conversation]:

@@ -90,6 +90,20 @@ def test_a_row_without_padding_is_shorter(tiny_base):
     assert row.starts[0] < len(pack([row]).layout.ids) < row.width
 
 
+@pytest.mark.parametrize("learns", [False, True])
+@pytest.mark.parametrize(("kind", "dropout"), [("llama", "attention_dropout"), ("gpt2", "attn_pdrop")])
+def test_plans_have_no_dropout(kind, dropout, learns):
+    model = make_model(kind, 64, **{**ARCHITECTURES[kind], dropout: 0.5})
+    model.train(learns)
+    assert can_pack(model) is not learns
+    assert model.training is learns
+
+
+def test_what_is_dropped_elsewhere_does_no_harm():
+    model = make_model("gpt2", 64, **{**ARCHITECTURES["gpt2"], "attn_pdrop": 0.0, "resid_pdrop": 0.5}).train()
+    assert can_pack(model)
+
+
 def test_a_plan_that_a_model_cannot_follow(monkeypatch):
     def fail(*args):
         raise RuntimeError("odd shapes")

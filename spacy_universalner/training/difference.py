@@ -5,7 +5,7 @@ form are read as any others are (LoRA: Hu et al., 2021).
 """
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from ..base import find_base
+from ..base import find_base, weights_of
 from ..card.student import write_student
 from ..causal import head, open_model
 from ..errors import Errors, UniversalNERError
@@ -53,16 +53,12 @@ class Change:
         """What each direction adds to the squared difference."""
         return self.values.square()
 
+    def strongest(self, rank: int, gain: float = 1.0) -> "Change":
+        """So many of its directions, times the gain."""
+        return Change(self.name, self.left[:, :rank], gain * self.values[:rank], self.right[:rank])
 
-def shrink(
-    student: Path,
-    folder: Path,
-    *,
-    megabytes: float,
-    gain: float = 1.0,
-    made: Mapping[str, Any] | None = None,
-    **facts: Any,
-) -> dict[str, Any]:
+
+def shrink(student: Path, folder: Path, *, megabytes: float, gain: float = 1.0) -> dict[str, Any]:
     """Write a student as adapters to its base, of at most so many megabytes.
 
     The directions that are kept are those that explain most of the difference for the bytes they take, wherever they
@@ -71,10 +67,8 @@ def shrink(
     student (Path): a student of which all weights were tuned.
     folder (Path): where the smaller one goes; replaces what is there.
     gain (float): what the difference that is kept is multiplied by, to make up for what is not.
-    made (Mapping | None): what the manifest is to say of how the student was made, in place of what its own says.
-    facts (Any): more that it is to say of the difference.
-    RETURNS (dict): ranks in all and of each matrix on average, share of the squared difference kept, megabytes, and
-        `facts`.
+    RETURNS (dict): what it is made of (the sha256 of the student's weights, the room and the gain that were given),
+        ranks in all and of each matrix on average, share of the squared difference kept, megabytes.
     RAISES (UniversalNERError): a student that is adapters already, or does not differ from its base; its base cannot
         be had; no direction fits.
     """
@@ -83,37 +77,51 @@ def shrink(
         raise UniversalNERError(Errors.U260.format(path=student, reason="it is adapters already"))
     base = find_base(manifest["base"], student)
     cpu = {"dtype": torch.float32, "device": torch.device("cpu")}
-    model = open_model(base, **cpu)
-    changes = find_changes(model, open_model(student, **cpu))
+    changes = find_changes(open_model(base, **cpu), open_model(student, **cpu))
     if not changes:
         raise UniversalNERError(Errors.U260.format(path=student, reason=f"it does not differ from {base.name}"))
     ranks = choose_ranks(changes, int(megabytes * 1e6))
-    kept = [change for change in changes if ranks[change.name]]
+    kept = [change.strongest(ranks[change.name], gain) for change in changes if ranks[change.name]]
     if not kept:
         raise UniversalNERError(Errors.U260.format(path=student, reason=f"nothing of it fits {megabytes} megabytes"))
-    told = {
-        **facts,
+    share = sum(change.energy[: ranks[change.name]].sum() for change in changes) / sum(c.energy.sum() for c in changes)
+    facts = {
+        **tell_origin(manifest, megabytes=megabytes, gain=gain),
         "ranks": sum(ranks.values()),
         "mean_rank": round(sum(ranks.values()) / len(changes), 1),
-        "gain": gain,
-        "share": round(float(sum(c.energy[: ranks[c.name]].sum() for c in kept) / _total(changes)), 4),
+        "share": round(float(share), 4),
     }
+    return write_small(student, folder, kept, facts=facts)
+
+
+def tell_origin(manifest: Mapping[str, Any], *, megabytes: float, gain: float) -> dict[str, Any]:
+    """What a small student is made of: the weights of the one with this manifest, into so much room."""
+    return {"of": weights_of(manifest), "room": megabytes, "gain": gain}
+
+
+def write_small(student: Path, folder: Path, changes: Sequence[Change], *, facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Write a student whose weights are those of its base with some changes.
+
+    student (Path): a student of that base, for all that is not weights.
+    folder (Path): where it goes; replaces what is there.
+    changes (Sequence[Change]): what is added to the base, all of it.
+    facts (Mapping): what its manifest is to say of the difference.
+    RETURNS (dict): the facts, with the megabytes of the file.
+    """
+    manifest = check_manifest(student)
+    model = open_model(find_base(manifest["base"], student), dtype=torch.float32, device=torch.device("cpu"))
     part = folder.with_name(f"{folder.name}.part")
     shutil.rmtree(part, ignore_errors=True)
-    save_adapter(_adapt(model, kept, ranks, gain), part, manifest["base"]["name"])
-    told["megabytes"] = round((part / ADAPTER).stat().st_size / 1e6, 2)
+    save_adapter(_adapt(model, changes), part, manifest["base"]["name"])
     for name in manifest["files"]:
         if name == TEMPLATE_FILE or name.startswith(("tokenizer", "special_tokens", "vocab", "merges")):
             shutil.copyfile(student / name, part / name)
-    write_student(part, {**(made or tell_made(manifest)), "difference": told})
+    told = {**facts, "megabytes": round((part / ADAPTER).stat().st_size / 1e6, 2)}
+    made = {key: value for key, value in manifest.items() if key not in ("files", "difference")}
+    write_student(part, {**made, "difference": told})
     shutil.rmtree(folder, ignore_errors=True)
     part.replace(folder)
     return told
-
-
-def tell_made(manifest: Mapping[str, Any]) -> dict[str, Any]:
-    """What a manifest says of how a student was made."""
-    return {key: value for key, value in manifest.items() if key not in ("files", "difference")}
 
 
 def find_changes(base: Any, student: Any) -> list[Change]:
@@ -142,32 +150,41 @@ def choose_ranks(changes: list[Change], size: int) -> dict[str, int]:
     return ranks
 
 
-def _adapt(model: Any, changes: list[Change], ranks: dict[str, int], gain: float) -> Any:
+@torch.no_grad()
+def read_changes(adapted: Any) -> list[Change]:
+    """What adapters (a PeftModel) change, without the matrices that they are the factors of."""
+    from peft.tuners.lora import LoraLayer
+
+    changes = []
+    for name, part in adapted.get_base_model().named_modules():
+        if isinstance(part, LoraLayer):
+            right, left = (side["default"].weight.float() for side in (part.lora_A, part.lora_B))
+            (of_left, left), (of_right, right) = torch.linalg.qr(left), torch.linalg.qr(right.T)
+            rows, values, columns = torch.linalg.svd(part.scaling["default"] * left @ right.T)
+            changes.append(Change(name, of_left @ rows, values, columns @ of_right.T))
+    return changes
+
+
+def _adapt(model: Any, changes: Sequence[Change]) -> Any:
     """The base with adapters that make these changes."""
     from peft import LoraConfig, get_peft_model
 
-    pattern = {change.name: ranks[change.name] for change in changes}
+    ranks = {change.name: len(change.values) for change in changes}
     config = LoraConfig(
         r=1,
-        lora_alpha=gain / SCALE,
-        rank_pattern=pattern,
-        alpha_pattern={name: rank * gain / SCALE for name, rank in pattern.items()},
-        target_modules=list(pattern),
+        rank_pattern=ranks,
+        alpha_pattern={name: rank / SCALE for name, rank in ranks.items()},
+        target_modules=list(ranks),
         task_type="CAUSAL_LM",
     )
     adapted = get_peft_model(model, config)
     layers = dict(adapted.get_base_model().named_modules())
     with torch.no_grad():
         for change in changes:
-            layer, rank = layers[change.name], ranks[change.name]
-            root = (SCALE * change.values[:rank]).sqrt()
-            layer.lora_A["default"].weight.copy_(root[:, None] * change.right[:rank])
-            layer.lora_B["default"].weight.copy_(change.left[:, :rank] * root)
+            layer, root = layers[change.name], (SCALE * change.values).sqrt()
+            layer.lora_A["default"].weight.copy_(root[:, None] * change.right)
+            layer.lora_B["default"].weight.copy_(change.left * root)
             for part in (layer.lora_A, layer.lora_B):  # what is beyond the largest number would not be one
                 part["default"].weight.clamp_(-LARGEST, LARGEST)
                 part.to(DTYPE)
     return adapted
-
-
-def _total(changes: list[Change]) -> torch.Tensor:
-    return sum(change.energy.sum() for change in changes)

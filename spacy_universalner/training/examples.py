@@ -68,13 +68,6 @@ class Batch:
     predict: torch.Tensor
     targets: torch.Tensor
 
-    def to(self, device: torch.device) -> "Batch":
-        """The same on a device."""
-        layout = self.layout
-        if isinstance(layout, Layout):
-            layout = Layout(*(getattr(layout, name).to(device) for name in ("ids", "positions", "mask")))
-        return Batch(self.conversations, layout, self.predict.to(device), self.targets.to(device))
-
 
 def make_row(encoder: Encoder, conversation: Conversation, queries: Sequence[Query]) -> Row:
     """Render and tokenise a conversation with some of its queries, in the order given."""
@@ -173,10 +166,11 @@ def pack(rows: Sequence[Row]) -> Batch:
     line = line_up(passages, trees)
     predict, targets = [], []
     for row, passage in zip(rows, line.passages, strict=True):
+        ids = row.ids
         nodes = [node for chain in passage.tree.chains for node in chain]
         places = [*range(passage.start, passage.place(0)), *map(passage.place, nodes)]
         predict += [places[position - 1] for position in row.learnt]
-        targets += [ids[position] for ids in (row.ids,) for position in row.learnt]
+        targets += [ids[position] for position in row.learnt]
     return Batch(tuple(row.id for row in rows), line, torch.tensor(predict), torch.tensor(targets))
 
 

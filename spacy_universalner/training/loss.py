@@ -30,8 +30,8 @@ class AnswerLoss(nn.Module):
         model = causal_lm(self.model)
         if isinstance(layout, Line):
             ids, positions = (torch.tensor([numbers]) for numbers in (layout.ids, layout.positions))
-            with planned(layout.plan(model.device)):
+            with planned(layout.plan(model.device, keeps=False)):
                 logits = logits_at(model, predict, ids=ids, positions=positions, mask=NO_MASK)
         else:
             logits = logits_at(model, predict, ids=layout.ids, positions=layout.positions, mask=layout.mask)
-        return nn.functional.cross_entropy(logits.float(), targets, reduction="sum")
+        return nn.functional.cross_entropy(logits.float(), targets.to(logits.device), reduction="sum")

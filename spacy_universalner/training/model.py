@@ -9,8 +9,7 @@ from typing import Any
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from ..causal import check_model, open_adapted, open_model
-from ..causal import layers as stack
+from ..causal import check_model, layers, open_adapted, open_model
 from ..errors import Errors, UniversalNERError
 from ..provenance import describe_start
 from ..student import is_adapter
@@ -59,7 +58,7 @@ def load_model(
         model = open_model(base, dtype=dtype, device=device)
     if method != "full":
         model = _open_adapters(model, adapters) if adapters else _add_adapters(model, lora)
-    _freeze(causal_lm(model), layers=frozen_layers, embeddings=frozen_embeddings)
+    _freeze(causal_lm(model), lowest=frozen_layers, embeddings=frozen_embeddings)
     if checkpoint_activations:
         causal_lm(model).gradient_checkpointing_enable({"use_reentrant": False})
     return model.train()
@@ -154,18 +153,20 @@ def _add_adapters(model: Any, lora: Mapping[str, Any]) -> Any:
 
 
 def _open_adapters(model: Any, folder: Path) -> Any:
-    """Adapters as they are, but with their scale within their weights, so that a learning rate means for them what it
-    means for new ones."""
+    """Adapters as they are, but with their scale within their weights: the steps of a learning rate are then about as
+    large for them as for new ones."""
     from peft import PeftModel
     from peft.tuners.lora import LoraLayer
 
-    adapted = PeftModel.from_pretrained(model, folder, is_trainable=True)
+    adapted = PeftModel.from_pretrained(model, folder, is_trainable=True, torch_device="cpu")
     with torch.no_grad():
         for part in adapted.modules():
             for name in part.scaling if isinstance(part, LoraLayer) else ():
                 for side in (part.lora_A, part.lora_B):
                     side[name].weight.mul_(part.scaling[name] ** 0.5)
                 part.scaling[name] = 1.0
+    for config in adapted.peft_config.values():
+        config.lora_alpha, config.alpha_pattern = config.r, dict(config.rank_pattern)
     return adapted
 
 
@@ -186,9 +187,10 @@ def _merge_unquantized(model: Any, folder: Path, *, base: Path, name: str) -> No
     shutil.rmtree(adapter)
 
 
-def _freeze(model: Any, *, layers: int, embeddings: bool) -> None:
+def _freeze(model: Any, *, lowest: int, embeddings: bool) -> None:
     """Leave the lowest layers as they are, and the embeddings below them: no gradient is needed down there."""
-    if layers or embeddings:
+    if embeddings or lowest:
         model.get_input_embeddings().requires_grad_(False)
-    for layer in stack(model)[:layers] if layers else ():
-        layer.requires_grad_(False)
+    if lowest:
+        for layer in layers(model)[:lowest]:
+            layer.requires_grad_(False)

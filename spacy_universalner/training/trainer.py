@@ -44,8 +44,8 @@ Score = Callable[[Sequence[Conversation], Sequence[Sequence[Answer]]], float]
 """Takes conversations and an answer to each of their questions, gives an F1 in percent."""
 ANSWER_TOKENS = 128
 """Longest answer asked for in an evaluation."""
-STEPS_KEPT = 10
-"""Steps after which freed memory is given back: a second or so, for half the memory."""
+STEPS_A_TRIM = 10
+"""Steps after which freed memory is given back to the system, which takes time to get it again."""
 NO_OTHER_RUN = {"save", "save_minutes", "report_to"}
 """Settings that change nothing that is learnt: a checkpoint stays good when they do."""
 
@@ -256,7 +256,7 @@ class Trainer:
         ) as journal:
             while self.share < 1 and not self._stale:
                 self._advance(journal)
-                if self.progress.step % STEPS_KEPT == 0:
+                if self.progress.step % STEPS_A_TRIM == 0:
                     give_back_freed_memory()
                 if self.dev and self.progress.evals < self._evals_due() and self.share < 1:
                     self._evaluate(journal)
@@ -307,6 +307,7 @@ class Trainer:
             "resumed": progress.resumed,
             **asdict(self.unused),
             "compute": str(self.dtype).removeprefix("torch."),
+            "packed": self.packs,
         }
 
     def save(self, folder: Path, facts: dict[str, Any], made: Mapping[str, Any] | None = None) -> dict[str, Any]:
@@ -425,7 +426,6 @@ class Trainer:
             raise UniversalNERError(Errors.U070.format(what=what, value=value, step=self.progress.step + 1, ids=ids))
 
     def _loss(self, batch: Batch) -> torch.Tensor:
-        batch = batch.to(self.device)
         return self.loss(batch.layout, batch.predict, batch.targets)
 
     def _evals_due(self) -> int:

@@ -21,6 +21,7 @@ CASES = {
     "a step of three batches": {"step_tokens": 180, "batch_tokens": 70},
     "a step of one batch": {},
     "frozen layer": {"frozen_layers": 1, "step_tokens": 10_000},
+    "frozen embeddings": {"frozen_embeddings": True, "step_tokens": 10_000},
     "multi-turn": {"questions": "multi-turn", "step_tokens": 10_000},
     "LoRA": {"method": "lora", "step_tokens": 10_000},
     "dev loss and F1": {**WATCHED, "step_tokens": 10_000},

@@ -163,6 +163,18 @@ def test_frozen_embeddings_stay(make_trainer):
     }
 
 
+PACKED = {
+    "by default": ({}, True),
+    "multi-turn": ({"questions": "multi-turn"}, False),
+    "activations computed again": ({"checkpoint_activations": True}, False),
+}
+
+
+@pytest.mark.parametrize(("changes", "packed"), PACKED.values(), ids=PACKED)
+def test_what_is_trained_without_padding(make_trainer, changes, packed):
+    assert make_trainer(epochs=1, **changes).run()["packed"] is packed
+
+
 def test_a_run_ends_when_its_time_is_up(make_trainer):
     facts = make_trainer(max_minutes=1e-6).run()
     assert (facts["steps"], facts["planned_steps"]) == (1, STEPS)
