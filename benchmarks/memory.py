@@ -3,8 +3,8 @@
     python benchmarks/memory.py
 
 It needs `corpus/train.jsonl` (`weasel run convert`) and the base (`weasel run fetch`). Settings differ from the default
-of configs/train.cfg, in float32, in one thing each. Optimiser steps are taken as in a run, and two on the batches that take
-most. The last line is JSON.
+of configs/train.cfg, in float32, in one thing each. Optimiser steps are taken as in a run, and two on the batches that
+take most. The last line is JSON.
 """
 
 import json

@@ -184,9 +184,7 @@ def run(name: str, steps: int) -> dict[str, float]:
 def main(
     steps: Annotated[int, typer.Option(help="Optimiser steps measured for each setting and round")] = 10,
     rounds: Annotated[int, typer.Option(help="How often all settings are run in turn")] = 2,
-    settings: Annotated[
-        str, typer.Option(help="Settings beside the default and the plain Trainer, with commas between; empty for all")
-    ] = "",
+    settings: Annotated[str, typer.Option(help="Some of the settings, with commas between; empty for all")] = "",
     only: Annotated[str, typer.Option(help="Measure one setting in this process and print it")] = "",
 ) -> None:
     """Measure the settings, and print each one's tokens a second."""

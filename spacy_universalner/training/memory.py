@@ -16,6 +16,7 @@ from ..errors import Errors, UniversalNERError
 from ..hardware import pick_dtype
 from ..prompts import Template, get_template
 from ..records import Conversation
+from ..tree import BLOCK_TOKENS
 
 GIB = 2**30
 MEMINFO = Path("/proc/meminfo")
@@ -191,6 +192,7 @@ def estimate(
     rank: int,
     longest: int,
     processes: int,
+    scores: bool = False,
 ) -> Memory:
     """The memory of one process of a run, in the middle of its second step and later.
 
@@ -205,6 +207,7 @@ def estimate(
     rank (int): of the adapters.
     longest (int): tokens of the longest row.
     processes (int): that the weights are divided among (FSDP).
+    scores (bool): attention keeps its scores, as it does in bfloat16 on CPUs where rows are not padded.
     """
     size, trained_layers = dtype.itemsize, shape.layers - frozen_layers
     kept = 4 if processes > 1 else size  # what is divided is float32, whatever is computed in
@@ -215,6 +218,8 @@ def estimate(
     weights = int(matrices * FOUR_BIT) + (shape.parameters - matrices) * kept + adapters * 4
     masters = trained * 4 if kept < 4 and not adapters else 0
     saved = _saved(shape, dtype, adapters=rank if adapters else 0, longest=longest)
+    if scores:  # of a question about a passage that is half the longest row
+        saved += shape.heads * (longest // 2 + BLOCK_TOKENS) * size
     tokens = max(batch_tokens, longest)
     if checkpoint_activations:
         stored, again = trained_layers * shape.hidden * size, saved
@@ -311,11 +316,14 @@ def _estimate_run(
     config: Mapping[str, Any], settings: Mapping[str, Any], *, longest: int, device: torch.device, processes: int
 ) -> Memory:
     context = settings["context"] or config.get("max_position_embeddings") or longest
+    packed = settings["questions"] == "isolated" and not settings["checkpoint_activations"]
+    dtype = pick_dtype(settings["dtype"], device)
     same = ("method", "frozen_embeddings", "frozen_layers", "batch_tokens", "checkpoint_activations")
     return estimate(
         read_shape(config),
         **{name: settings[name] for name in same},
-        dtype=pick_dtype(settings["dtype"], device),
+        dtype=dtype,
+        scores=packed and dtype.itemsize == 2 and device.type == "cpu",
         rank=settings["lora"]["r"],
         longest=min(longest, context),
         processes=processes,

@@ -149,6 +149,10 @@ def test_what_makes_a_run_smaller(shape, changes):
     assert need(shape, **changes).total < need(shape).total
 
 
+def test_scores_that_are_kept_take_memory(shape):
+    assert need(shape, scores=True).activations > need(shape).activations
+
+
 def test_half_precision_makes_activations_smaller_and_adds_master_weights(shape):
     half, single = need(shape, dtype=torch.bfloat16), need(shape)
     assert half.activations < 0.7 * single.activations
