@@ -251,18 +251,25 @@ def attend(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, seen: Se
     query = query.view(sets, width, key.shape[2], shared, dim).permute(0, 2, 3, 1, 4).flatten(2, 3)
     key, value, mask = key.transpose(1, 2), value.transpose(1, 2), seen.added(shared, query)
     if query.requires_grad and query.dtype == torch.bfloat16 and query.device.type == "cpu":
-        output = _attend_by_products(query, key, value, mask, scale)
+        output = attend_by_products(query, key, value, mask, scale)
     else:
         output = scaled_dot_product_attention(query, key, value, attn_mask=mask, scale=scale)
     output = output.unflatten(2, (shared, width))
     return output.permute(0, 3, 1, 2, 4).flatten(2, 3)
 
 
-def _attend_by_products(
+def attend_by_products(
     query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, mask: torch.Tensor, scale: float
 ) -> torch.Tensor:
-    """The same with all scores at once, rounded to the type of the query: to train in bfloat16 on CPUs, PyTorch's own
-    takes twice as long."""
+    """Attention with all scores at once, rounded to the type of the query: PyTorch's own takes twice as long to train
+    in bfloat16 on CPUs.
+
+    query (Tensor): (sets, heads, width, dim).
+    key, value (Tensor): (sets, heads, keys, dim).
+    mask (Tensor): numbers that are added to the scores, (sets, 1, width, keys).
+    scale (float): what scores are multiplied by before that.
+    RETURNS (Tensor): (sets, heads, width, dim).
+    """
     mask = mask.expand(-1, query.shape[1], -1, -1).flatten(0, 1)
     sides = query.shape[:2]
     query, key, value = (states.flatten(0, 1) for states in (query, key, value))

@@ -5,10 +5,11 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
+from torch.nn.functional import scaled_dot_product_attention
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
-from spacy_universalner.attention import Blocks, Packed, Rows, Seen, Step, attend, can_pack, planned
+from spacy_universalner.attention import Blocks, Packed, Rows, Seen, Step, attend, attend_by_products, can_pack, planned
 from spacy_universalner.encoding import Encoder
 from spacy_universalner.extraction import Extractor
 from spacy_universalner.prompts import PLAIN_V1
@@ -154,6 +155,25 @@ def test_half_precision(learns):
     got = attend(*(states.bfloat16() for states in (query, key, value)), Seen(mask), 0.5).float()
     for i in range(2):
         torch.testing.assert_close(got[i], plain(query[i], key[i], value[i], mask[i], 0.5), atol=0.03, rtol=0.03)
+
+
+def test_products_are_attention():
+    """In float64, with the gradients of what stands for a token; what stands for none has none."""
+    torch.manual_seed(0)
+    mask = torch.rand(3, 5, 7) > 0.4
+    mask[:, 0] = False
+    real = mask.any(-1)
+    upstream = torch.randn(3, 5, 4, 8).double() * real[:, :, None, None]
+    found = []
+    for compute in (attend_by_products, scaled_dot_product_attention):
+        torch.manual_seed(1)
+        query, key, value = (torch.randn(3, n, 4, 8).double().requires_grad_() for n in (5, 7, 7))
+        added = Seen(mask).added(1, query)
+        output = compute(*(states.transpose(1, 2) for states in (query, key, value)), added, scale=0.5).transpose(1, 2)
+        output.backward(upstream)
+        found.append((output.detach()[real], *(states.grad for states in (query, key, value))))
+    for got, expected in zip(*found, strict=True):
+        torch.testing.assert_close(got, expected)
 
 
 def make_packed() -> Packed:
