@@ -13,8 +13,8 @@ from transformers import AutoModelForCausalLM
 from .errors import Errors, UniversalNERError
 from .layout import lay_out
 
-# Largest difference from what the whole model gives, as a share of the largest logit: rounding, and nothing else. A tuned
-# SmolLM2-135M was seen to make 3e-4 of it in float32, where its base makes 2e-6.
+# Largest difference from what the whole model gives, as a share of the largest logit: rounding, and nothing else. In
+# float32 a tuned SmolLM2-135M was seen to make 3e-4 of it, where its base makes 2e-6.
 TOLERANCE = {torch.float32: 2e-3, torch.bfloat16: 5e-2, torch.float16: 5e-2}
 BY_PLAN = "universal_ner"  # attention that takes masks as sdpa does, and plans (see attention)
 _PLACES: ContextVar[torch.Tensor | None] = ContextVar("places", default=None)
