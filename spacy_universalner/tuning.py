@@ -48,17 +48,8 @@ def tune(
     """
     if settings.save == "adapter" and "base" in read_json(base / MANIFEST):
         raise UniversalNERError(Errors.U077.format(path=base))
-    conversations = [conversation for path in train for conversation in _read(path)]
-    _check_memory(base, settings, conversations, device=device, ignore=ignore_memory)
-    trainer = Trainer(
-        base,
-        conversations,
-        list(read_conversations(dev)),
-        settings=settings,
-        work=student.parent,
-        device=device,
-        score=score_answers,
-    )
+    options = {"settings": settings, "device": device, "ignore_memory": ignore_memory}
+    trainer = _make_trainer(base, train, dev, work=student.parent, **options)
     training = {**facts, **trainer.run()}
     trainer.save(
         student, training, describe_training(settings.model_dump(), base=trainer.base, train=list(train), dev=dev)
@@ -102,18 +93,8 @@ def make_small(
     manifest = check_manifest(start)
     base, difference = find_base(manifest["base"], start), manifest["difference"]
     settings = _recovery_settings(manifest, student, minutes=minutes, learning_rate=learning_rate)
-    conversations = _read(train)
-    _check_memory(base, settings, conversations, device=device, ignore=ignore_memory)
-    trainer = Trainer(
-        base,
-        conversations,
-        list(read_conversations(dev)),
-        settings=settings,
-        work=work,
-        device=device,
-        adapters=start,
-        score=score_answers,
-    )
+    options = {"settings": settings, "device": device, "ignore_memory": ignore_memory}
+    trainer = _make_trainer(base, [train], dev, work=work, adapters=start, **options)
     before = {"dev_loss": round(trainer.dev_loss(), 4), "dev_f1": round(trainer.dev_f1(), 2)} if trainer.dev else {}
     facts = {"before": before, "training": trainer.run()}
     facts |= describe_training(settings.model_dump(), base=trainer.base, train=[train], dev=dev)
@@ -146,16 +127,36 @@ def _recovery_settings(
     return parse_settings({**own, **changes}, TrainSettings, where=f"the settings in {student / MANIFEST}")
 
 
-def _check_memory(
-    base: Path, settings: TrainSettings, conversations: Sequence[Conversation], *, device: str, ignore: bool
-) -> None:
+def _make_trainer(
+    base: Path,
+    train: Sequence[Path],
+    dev: Path,
+    *,
+    settings: TrainSettings,
+    work: Path,
+    device: str,
+    ignore_memory: bool,
+    adapters: Path | None = None,
+) -> Trainer:
+    """Read what is learnt from, and see that there is room for the run."""
+    conversations = [conversation for path in train for conversation in _read(path)]
     check_run(
         read_json(base / "config.json"),
         settings.model_dump(),
         {name: load_settings(path, "train").model_dump() for name, path in PROFILES.items() if path.is_file()},
         conversations=conversations,
         device=pick_device(device),
-        ignore=ignore,
+        ignore=ignore_memory,
+    )
+    return Trainer(
+        base,
+        conversations,
+        list(read_conversations(dev)),
+        settings=settings,
+        work=work,
+        device=device,
+        adapters=adapters,
+        score=score_answers,
     )
 
 
