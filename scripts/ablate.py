@@ -27,6 +27,7 @@ def main(
     data: Annotated[str, Option(help="Folder of the zero-shot sets, empty for none")] = "",
     work: Annotated[Path, Option(help="Folder of the students")] = Path("training/ablation"),
     metrics: Annotated[Path, Option(help="Folder of the results")] = Path("metrics/ablation"),
+    seeds: Annotated[int, Option(min=1, help="Students of each kind, for what chance makes of them")] = 1,
     reports: Annotated[Path, Option(help="Folder of the pages")] = Path("reports/ablation"),
     device: Annotated[
         str, Option(envvar="SPACY_UNIVERSALNER_DEVICE", help="cpu, cuda, mps; empty: what there is")
@@ -59,6 +60,7 @@ def main(
             dev_examples=dev_examples(draw(held_out, settings.dev_limit, seed=settings.seed)),
             unseen_examples=dev_examples(unseen),
             sets=load_sets(zero_shot_sets(), data, limit=settings.limit, seed=settings.seed),
+            seeds=seeds,
             device=device,
         )
         for name, arm in settings.studies[study].items():

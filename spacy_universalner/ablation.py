@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from statistics import mean
 from typing import Any
 
 import spacy
@@ -161,6 +162,7 @@ def run_study(
     dev_examples: Sequence[Example],
     unseen_examples: Sequence[Example],
     sets: Mapping[str, Sequence[Example]],
+    seeds: int = 1,
     device: str | None = None,
 ) -> dict[str, dict[str, Any]]:
     """Run the arms of a study one after the other.
@@ -172,24 +174,38 @@ def run_study(
     dev_examples (Sequence[Example]): held-out passages that are asked about.
     unseen_examples (Sequence[Example]): likewise, with the types that no student learns; may be empty.
     sets (Mapping): sentences of each zero-shot set, by name.
-    RETURNS (dict): the result of each arm (see `run_arm`), by its name.
+    seeds (int): students of each arm, which differ in the seed of their training alone.
+    RETURNS (dict): the result of each arm, by its name: what `run_arm` gives, averaged over its students, and "runs",
+        the results of each.
     """
     score = partial(score_student, dev=dev_examples, unseen=unseen_examples, sets=sets, device=device)
     asked = (dev_examples, unseen_examples, *sets.values())
     questions = [[(e.id, e.text, e.types, sorted(e.spans)) for e in examples] for examples in asked]
-    return {
-        name: run_arm(
-            train,
-            dev,
-            base=find_base(settings.base),
-            settings=settings,
-            work=work,
-            score=score,
-            questions=questions,
-            device=device,
-        )
-        for name, (train, settings) in arms.items()
-    }
+    runs: dict[str, list[dict[str, Any]]] = {name: [] for name in arms}
+    for more in range(seeds):  # all arms once, then again: a study that is stopped early can be compared
+        for name, (train, settings) in arms.items():
+            result = run_arm(
+                train,
+                dev,
+                base=find_base(settings.base),
+                settings=settings.model_copy(update={"seed": settings.seed + more}),
+                work=work,
+                score=score,
+                questions=questions,
+                device=device,
+            )
+            runs[name].append(result)
+    return {name: {**_average(of_arm), "runs": of_arm} for name, of_arm in runs.items()}
+
+
+def _average(values: Sequence[Any]) -> Any:
+    """The mean of numbers, whole if they are, rounded as scores are; of dicts, that of each of their values."""
+    first = values[0]
+    if isinstance(first, dict):
+        return {key: _average([value[key] for value in values]) for key in first}
+    if len(values) == 1 or not isinstance(first, int | float):
+        return first
+    return round(mean(values), None if isinstance(first, int) else 4)
 
 
 def _pick(scores: Mapping[str, Any]) -> dict[str, Any]:

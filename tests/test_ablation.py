@@ -43,7 +43,7 @@ def records(tmp_path):
 def study(tiny_base, tmp_path):
     """Run a study of short runs on the tiny base."""
 
-    def run(arms, sets=SETS):
+    def run(arms, sets=SETS, **options):
         work = tmp_path / "ablation"
         found = run_study(
             arms,
@@ -54,6 +54,7 @@ def study(tiny_base, tmp_path):
             unseen_examples=EXAMPLES[:1],
             sets=sets,
             device="cpu",
+            **options,
         )
         return found
 
@@ -131,6 +132,15 @@ def test_a_student_of_two_studies_is_tuned_once(study, monkeypatch):
     found = study(arms())
     assert made["trainers"] == 1
     assert found["plain"] == found["changed"]
+
+
+def test_seeds_are_averaged_and_kept_apart(study):
+    found = study(arms(seed=1), seeds=2)
+    losses = {name: [run["loss"] for run in arm["runs"]] for name, arm in found.items()}
+    assert losses["plain"][1] == losses["changed"][0] != losses["plain"][0]
+    assert found["plain"]["loss"] == pytest.approx(sum(losses["plain"]) / 2, abs=1e-4)
+    assert (found["plain"]["steps"], found["plain"]["questions"]) == (4, 11)
+    assert found["plain"]["compute"] == found["plain"]["runs"][0]["compute"]
 
 
 def test_other_gold_is_another_result(study, monkeypatch):

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from math import log2
 from pathlib import Path
-from statistics import linear_regression
+from statistics import linear_regression, stdev
 from typing import Any
 
 from ..records import atomic_write
@@ -40,6 +40,7 @@ def write_study(study: str, arms: Mapping[str, Mapping[str, Any]], *, html: Path
     """
     growth = measure_growth(arms)
     tables = [tabulate_arms(arms), tabulate_sets(study, arms, "string_f1"), tabulate_sets(study, arms, "span_f1")]
+    tables += [tabulate_seeds(arms)] if any(len(arm["runs"]) > 1 for arm in arms.values()) else []
     tables += [tabulate_growth(growth)] if growth else []
     page = render(
         "study.html.jinja",
@@ -72,7 +73,7 @@ def tabulate_arms(arms: Mapping[str, Mapping[str, Any]]) -> Table:
     ]
     said = [f"dev {key.replace('_', ' ')}" for key in scores]
     header = ("student", *(key.replace("_", " ") for key in keys), *said, "span f1 of types not learnt")
-    note = "Each was trained on the tokens named, of conversations drawn in a random order; one seed each."
+    note = "Each was trained on the tokens named, of conversations drawn in a random order. Of several seeds, the mean."
     return Table("Students", header, rows, note)
 
 
@@ -87,6 +88,19 @@ def tabulate_sets(study: str, arms: Mapping[str, Mapping[str, Any]], score: str)
     asked = {arm["mean"]["sentences"] for arm in arms.values() if arm["mean"]}
     sizes = f"Ours are scores on {' or '.join(map(str, sorted(asked)))} sentences in all. " if asked else ""
     return Table(f"Zero-shot, {score.replace('_f1', ' F1')}", ("student", *COLUMNS), rows, f"{sizes}{note}".strip())
+
+
+def tabulate_seeds(arms: Mapping[str, Mapping[str, Any]]) -> Table:
+    """The span F1 of each student's runs with other seeds, and its standard deviation."""
+    parts = {"dev": "dev", "types not learnt": "unseen", "zero-shot mean": "mean"}
+    rows: list[tuple[Cell, ...]] = []
+    for name, arm in arms.items():
+        for said, part in parts.items():
+            scores = [run[part]["span_f1"] for run in arm["runs"] if run[part]]
+            if len(scores) > 1:
+                each = ", ".join(map(format_cell, scores))
+                rows.append((name, said, each, arm[part]["span_f1"], round(stdev(scores), 2)))
+    return Table("Seeds", ("student", "asked about", "span F1 of each", "mean", "standard deviation"), rows)
 
 
 def measure_growth(arms: Mapping[str, Mapping[str, Any]]) -> dict[str, list[tuple[float, float]]]:

@@ -15,7 +15,7 @@ def make_arm(f1=None, **changes):
     facts = {"conversations": 424, "questions": 7597, "negatives": 0, "steps": 38, "tokens": 100407, "seconds": 356.2}
     sets = {} if f1 is None else {name: {**SCORES, "string_f1": f1, "span_f1": f1 + 1} for name in PAPER_SETS}
     mean = None if f1 is None else {"string_f1": f1, "span_f1": f1 + 1, "sentences": 175, "questions": 2000}
-    return {
+    arm = {
         **facts,
         "loss": 0.7,
         "dev_loss": 0.66,
@@ -27,6 +27,7 @@ def make_arm(f1=None, **changes):
         "mean": mean,
         **changes,
     }
+    return {"runs": [arm], **arm}
 
 
 NEGATIVES = {"none": make_arm(11.5), "uniform": make_arm(21.25), "frequency": make_arm(22.5)}
@@ -104,3 +105,15 @@ def test_without_zero_shot_sets_the_dev_scores_are_shown(tmp_path):
 
 def test_a_mean_of_zero_is_not_taken_for_none():
     assert study.list_headline({"none": make_arm(0.0)})[0][1] == "0.0"
+
+
+def test_seeds_stand_side_by_side(tmp_path):
+    runs = [make_arm(f1) for f1 in (10.0, 12.0, 14.0)]
+    markdown = write(tmp_path, "reading", {"twice": make_arm(12.0, runs=runs), "once": make_arm(9.0)})[1]
+    assert "| twice | zero-shot mean | 11.0, 13.0, 15.0 | 13.0 | 2.0 |" in markdown
+    assert "| twice | types not learnt" not in markdown
+    assert "| once | zero-shot mean" not in markdown
+
+
+def test_one_seed_has_no_deviation(tmp_path):
+    assert "deviation" not in write(tmp_path, "negatives", NEGATIVES)[1]
