@@ -1,8 +1,8 @@
-"""Where mentions stand in a text. The one place that turns a surface form into offsets."""
+"""Where mentions stand in a text. The one place that turns a surface form into offsets, and chooses among spans."""
 
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 # Thai, Lao, Burmese, Khmer, Japanese and Chinese are written without spaces: their words have no visible edges.
 UNSPACED = re.compile(
@@ -49,6 +49,21 @@ def place(text: str, mentions: Iterable[str]) -> tuple[list[tuple[int, int]], li
         if not found:
             lost.append(mention)
     return sorted(spans), lost
+
+
+def choose_flat(scores: Mapping[tuple[int, int, str], float | None]) -> list[tuple[int, int, str]]:
+    """Spans that do not overlap: the highest score first, then the longest, the first in the text, and by type.
+
+    scores (Mapping): by (start, end, type), in tokens or characters; None counts as 0.
+    """
+    chosen: list[tuple[int, int, str]] = []
+    taken: set[int] = set()
+    for span in sorted(scores, key=lambda span: (-(scores[span] or 0.0), span[0] - span[1], *span)):
+        places = range(*span[:2])
+        if taken.isdisjoint(places):
+            chosen.append(span)
+            taken.update(places)
+    return chosen
 
 
 def _in_word(text: str, offset: int) -> bool:

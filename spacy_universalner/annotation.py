@@ -5,6 +5,7 @@ from typing import TypeAlias
 
 from spacy.tokens import Doc, Span, SpanGroup
 
+from .align import choose_flat
 from .errors import Errors, UniversalNERError
 from .records import Prediction
 
@@ -69,21 +70,14 @@ def make_group(doc: Doc, key: str, spans: Scored) -> SpanGroup:
 
 
 def choose_ents(earlier: Sequence[Span], spans: Scored, *, overwrite: bool) -> list[Span]:
-    """Entities that do not overlap: the highest score first, then the longest, the first in the text, and by label.
+    """Entities that do not overlap, see `choose_flat`.
 
     earlier (Sequence): the entities that were there.
     overwrite (bool): whether those give way to spans that overlap them.
     """
-
-    def rank(span: Span) -> tuple[float, int, int, str]:
-        return -(spans[span] or 0.0), span.start - span.end, span.start, span.label_
-
-    chosen: list[Span] = []
     taken = set() if overwrite else _tokens(earlier)
-    for span in sorted(spans, key=rank):
-        if taken.isdisjoint(range(span.start, span.end)):
-            chosen.append(span)
-            taken.update(range(span.start, span.end))
+    free = {(s.start, s.end, s.label_): s for s in spans if taken.isdisjoint(range(s.start, s.end))}
+    chosen = [free[place] for place in choose_flat({place: spans[span] for place, span in free.items()})]
     new = _tokens(chosen)
     return [ent for ent in earlier if new.isdisjoint(range(ent.start, ent.end))] + chosen
 

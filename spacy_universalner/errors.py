@@ -414,7 +414,8 @@ class Errors(metaclass=_Coded):
     )
     U231 = (
         "The row of predictions for {id!r} has {got} under {field!r}. Expected [start, end, type] inside the text, "
-        "with a type that was asked about, and mentions of such types. Write the row again."
+        "with a type that was asked about, mentions of such types, and as many scores as spans are "
+        "predicted, or none. Write the row again."
     )
     U232 = "Unknown metric {metric!r}, expected one of: {known}."
     U233 = (

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spacy_universalner.align import edges, find_mentions, place
+from spacy_universalner.align import choose_flat, edges, find_mentions, place
 
 FOUND = {
     "once": ("in Berlin", "Berlin", [(3, 9)]),
@@ -88,3 +88,23 @@ def test_place_sorts_and_merges():
 
 def test_place_names_what_is_lost_once():
     assert place("Bob", ["Eve", "Bob", "Eve", ""]) == ([(0, 3)], ["Eve", ""])
+
+
+FLAT = {
+    "the highest score": ({(0, 3, "a"): 0.5, (2, 5, "b"): 0.9}, [(2, 5, "b")]),
+    "then the longest": ({(0, 3, "a"): 0.5, (0, 5, "b"): 0.5}, [(0, 5, "b")]),
+    "then the first": ({(2, 4, "a"): 0.5, (1, 3, "b"): 0.5}, [(1, 3, "b")]),
+    "then by type": ({(0, 3, "b"): 0.5, (0, 3, "a"): 0.5}, [(0, 3, "a")]),
+    "neighbours": ({(0, 3, "a"): 0.1, (3, 5, "b"): 0.9}, [(3, 5, "b"), (0, 3, "a")]),
+    "one that gave way holds no place": (
+        {(0, 3, "a"): 0.9, (2, 6, "b"): 0.5, (5, 8, "c"): 0.1},
+        [(0, 3, "a"), (5, 8, "c")],
+    ),
+    "no scores": ({(0, 3, "a"): None, (0, 5, "b"): None}, [(0, 5, "b")]),
+    "none": ({}, []),
+}
+
+
+@pytest.mark.parametrize(("scores", "chosen"), FLAT.values(), ids=FLAT)
+def test_choose_flat(scores, chosen):
+    assert choose_flat(scores) == chosen

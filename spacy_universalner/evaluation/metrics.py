@@ -45,6 +45,11 @@ def count_spans(question: Question) -> Tally:
     return _match(question.predicted, question.gold)
 
 
+def count_ents(question: Question) -> Tally:
+    """Spans as `count_spans`, of those that do not overlap: what doc.ents hold."""
+    return _match(question.chosen, question.gold)
+
+
 def count_strings(question: Question) -> Tally:
     """Sets of strings, as `normalise` makes them: a mention counts once, wherever and however often it stands."""
     gold = {normalise(question.text[start:end]) for start, end in question.gold}
@@ -60,6 +65,7 @@ def count_partial(question: Question) -> Tally:
 
 METRICS: dict[str, Callable[[Question], Tally]] = {
     "span": count_spans,
+    "ents": count_ents,
     "string": count_strings,
     "partial": count_partial,
 }
@@ -91,13 +97,14 @@ def pair_overlapping(gold: Iterable[S], predicted: Iterable[S]) -> list[tuple[S,
 def score_rows(rows: Iterable[Row]) -> dict[str, Any]:
     """Score prediction rows, micro-averaged over all (sentence, type) questions.
 
-    span: start, end and type must be right. string: sets of normalised strings per question, as the paper's released
-    scorer compares them. partial: a span that is right counts 1; of the others, a predicted span that shares a word
-    with a gold one of the same question counts one half, both in precision and in recall. Each span is in one such
-    pair at most, right ones are in none, and there are as many pairs as there can be: which gold span a predicted one
-    is paired with then changes nothing. Words are shared where the offsets are, so that one of the same letters
-    elsewhere in the sentence is none. (The paper counts one half for "word overlap with a gold mention", and its
-    code for that was never released: it may have compared the words of strings.)
+    span: start, end and type must be right. ents: the same of those that doc.ents hold, which do not overlap. string:
+    sets of normalised strings per question, as the paper's released scorer compares them. partial: a span that is right
+    counts 1; of the others, a predicted span that shares a word with a gold one of the same question counts one half,
+    both in precision and in recall. Each span is in one such pair at most, right ones are in none, and there are as
+    many pairs as there can be: which gold span a predicted one is paired with then changes nothing. Words are shared
+    where the offsets are, so that one of the same letters elsewhere in the sentence is none. (The paper counts one half
+    for "word overlap with a gold mention", and its code for that was never released: it may have compared the words of
+    strings.)
 
     rows (Iterable): of `prediction_rows`, or of the file they are in.
     RETURNS (dict): precision, recall and F1 of each (0-100), sentences, questions, how many different mentions stand
@@ -148,7 +155,7 @@ def mean(sets: Mapping[str, Mapping[str, Any]]) -> dict[str, Any] | None:
         return None
     scores = sets.values()
     return {
-        **average(scores, ("span_f1", "string_f1")),
+        **average(scores, ("span_f1", "ents_f1", "string_f1")),
         **{key: sum(s[key] for s in scores) for key in ("sentences", "questions")},
     }
 

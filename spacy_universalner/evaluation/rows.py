@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ..align import choose_flat
 from ..errors import Errors, UniversalNERError
 from ..gold.readers import Example, Span
 from ..records import Prediction, read_rows
@@ -23,12 +24,14 @@ class Question:
     text (str): the text.
     gold (set): (start, end) of its entities.
     predicted (set): (start, end) of those answered.
+    chosen (set): those of them that stay where spans may not overlap, whatever their types (see `choose_flat`).
     mentions (list): the strings answered, placed or not.
     """
 
     text: str
     gold: set[Offsets] = field(default_factory=set)
     predicted: set[Offsets] = field(default_factory=set)
+    chosen: set[Offsets] = field(default_factory=set)
     mentions: list[str] = field(default_factory=list)
 
 
@@ -85,7 +88,8 @@ def read_predictions(path: Path) -> list[dict[str, Any]]:
 
 
 def check_row(row: Row) -> None:
-    """RAISES (UniversalNERError): a field is missing, a span is not in the text, or a type was not asked about."""
+    """RAISES (UniversalNERError): a field is missing, a span is not in the text, a type was not asked about, or there
+    are not as many scores as predicted spans."""
     if missing := [name for name in FIELDS if name not in row]:
         raise UniversalNERError(Errors.U230.format(id=row.get("id"), missing=missing, expected=", ".join(FIELDS)))
     types, length = set(row["types"]), len(row["text"])
@@ -93,6 +97,8 @@ def check_row(row: Row) -> None:
         for span in row[name]:
             if not _fits(span, types, length):
                 raise UniversalNERError(Errors.U231.format(id=row["id"], field=name, got=span))
+    if (scores := row.get("scores")) and len(scores) != len(row["predicted"]):
+        raise UniversalNERError(Errors.U231.format(id=row["id"], field="scores", got=scores))
     if unasked := row["mentions"].keys() - types:
         raise UniversalNERError(Errors.U231.format(id=row["id"], field="mentions", got=sorted(unasked)))
 
@@ -108,9 +114,15 @@ def group_questions(row: Row) -> dict[str, Question]:
         questions[type_].gold.add((start, end))
     for start, end, type_ in row["predicted"]:
         questions[type_].predicted.add((start, end))
+    for start, end, type_ in choose_flat(dict(zip(map(tuple, row["predicted"]), _scores(row), strict=True))):
+        questions[type_].chosen.add((start, end))
     for type_, mentions in row["mentions"].items():
         questions[type_].mentions.extend(mentions)
     return questions
+
+
+def _scores(row: Row) -> Sequence[float | None]:
+    return row.get("scores") or [None] * len(row["predicted"])
 
 
 def _fits(span: Any, types: set[str], length: int) -> bool:

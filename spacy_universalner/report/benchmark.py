@@ -340,9 +340,9 @@ def _tabulate_means(title: str, rows: Sequence[Row], arms: Mapping[tuple[str, st
         known = [row for row in mine if all(_paper(row, key) is not None for key in PAPER)]
         for label, part in ((name, mine), (f"{name}, the paper's sets", known if len(known) < len(mine) else [])):
             if part:
-                ours = (_mean(part, key) for key in ("span_f1", "string_f1", "partial_f1"))
+                ours = (_mean(part, key) for key in ("span_f1", "ents_f1", "string_f1", "partial_f1"))
                 lines.append((label, arm[1], len(part), *ours, *(_paper_mean(part, key) for key in PAPER)))
-    header = ("system", "protocol", "sets", "span F1", "string F1", "partial F1", *PAPER.values())
+    header = ("system", "protocol", "sets", "span F1", "ents F1", "string F1", "partial F1", *PAPER.values())
     return Table(title, header, lines, note)
 
 

@@ -65,7 +65,7 @@ def test_sets():
     sets = {"one": EXAMPLES, "two": EXAMPLES[:1]}
     report, predictions = evaluate_sets(sets, find_ada)
     assert list(report["sets"]) == ["one", "two"]
-    assert report["mean"] == {"span_f1": 100, "string_f1": 100, "sentences": 6, "questions": 12}
+    assert report["mean"] == {"span_f1": 100, "ents_f1": 100, "string_f1": 100, "sentences": 6, "questions": 12}
     assert report["note"] == ""
     assert [(row["set"], row["id"]) for row in set_rows(sets, predictions)] == [
         *(("one", str(i)) for i in range(5)),

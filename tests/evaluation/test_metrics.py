@@ -70,13 +70,14 @@ def test_types_must_match_and_are_reported():
         [answer(two, "person", []), answer(two, "city", [])],
     ]
     scores = score(examples, predictions)
-    # spans: 2 right of 3 predicted, 4 in the gold; strings: Oslo is predicted too
+    # spans: 2 right of 3 predicted, 4 in the gold; ents: Rome is a city alone; strings: Oslo is predicted too
     assert (scores["span_precision"], scores["span_recall"], scores["span_f1"]) == (66.67, 50, 57.14)
     assert (scores["string_precision"], scores["string_recall"], scores["string_f1"]) == (50, 50, 50)
     assert (scores["sentences"], scores["questions"], scores["lost"]) == (2, 4, 1)
+    counts_of_city = {"support": 2, "predicted": 1}
     assert scores["per_type"] == {
-        "person": {"span_f1": 50, "string_f1": 50, "partial_f1": 50, "support": 2, "predicted": 2},
-        "city": {"span_f1": 66.67, "string_f1": 50, "partial_f1": 66.67, "support": 2, "predicted": 1},
+        "person": {"span_f1": 50, "ents_f1": 66.67, "string_f1": 50, "partial_f1": 50, "support": 2, "predicted": 2},
+        "city": {"span_f1": 66.67, "ents_f1": 66.67, "string_f1": 50, "partial_f1": 66.67, **counts_of_city},
     }
 
 
@@ -162,19 +163,36 @@ def test_predictions_of_something_else(predictions, code):
 
 
 def test_mean():
-    one = {"span_f1": 50.0, "string_f1": 60.01, "sentences": 3, "questions": 6}
-    two = {"span_f1": 25.0, "string_f1": 40.0, "sentences": 100, "questions": 100}
-    assert mean({"a": one, "b": two}) == {"span_f1": 37.5, "string_f1": 50.0, "sentences": 103, "questions": 106}
+    one = {"span_f1": 50.0, "ents_f1": 52.0, "string_f1": 60.01, "sentences": 3, "questions": 6}
+    two = {"span_f1": 25.0, "ents_f1": 26.0, "string_f1": 40.0, "sentences": 100, "questions": 100}
+    assert mean({"a": one, "b": two}) == {
+        **{"span_f1": 37.5, "ents_f1": 39.0, "string_f1": 50.0},
+        **{"sentences": 103, "questions": 106},
+    }
     assert mean({}) is None
 
 
 def test_means_of_groups_count_each_set_once():
     def scores(domain, f1):
-        return {"domain": domain, "span_f1": f1, "string_f1": f1 + 10, "partial_f1": f1 + 20, "sentences": f1 * 100}
+        more = {"ents_f1": f1 + 5, "string_f1": f1 + 10, "partial_f1": f1 + 20}
+        return {"domain": domain, "span_f1": f1, **more, "sentences": f1 * 100}
 
     assert mean_by([scores("Law", 10), scores("Biomed", 5), scores("Law", 21)], "domain") == {
-        "Law": {"sets": 2, "span_f1": 15.5, "string_f1": 25.5, "partial_f1": 35.5},
-        "Biomed": {"sets": 1, "span_f1": 5, "string_f1": 15, "partial_f1": 25},
+        "Law": {"sets": 2, "span_f1": 15.5, "ents_f1": 20.5, "string_f1": 25.5, "partial_f1": 35.5},
+        "Biomed": {"sets": 1, "span_f1": 5, "ents_f1": 10, "string_f1": 15, "partial_f1": 25},
     }
     assert mean_by([scores("Law", 10)], "domain", ["span_f1"]) == {"Law": {"sets": 1, "span_f1": 10}}
     assert mean_by([], "domain") == {}
+
+
+def test_entities_of_doc_ents_do_not_overlap():
+    text = "Ada met Bee"
+    examples = [example(text, actor=["Ada"], director=[], duo=[])]
+    said = [
+        Prediction("actor", spans=((0, 3),), scores=(0.9,)),
+        Prediction("director", spans=((0, 3), (8, 11)), scores=(0.8, 0.2)),
+        Prediction("duo", spans=((0, 11),), scores=(0.1,)),
+    ]
+    scores = score(examples, [said])
+    assert (scores["span_precision"], scores["span_recall"]) == (25, 100)
+    assert (scores["ents_precision"], scores["ents_recall"]) == (50, 100)
