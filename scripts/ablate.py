@@ -21,6 +21,7 @@ def main(
     config: Annotated[Path, Option(help="Studies, section ablate")] = Path("configs/ablate.cfg"),
     records: Annotated[Path, Option(help="Passages with their mentions")] = Path("corpus/records.jsonl"),
     dev: Annotated[Path, Option(help="Conversations held out")] = Path("corpus/dev.jsonl"),
+    absent: Annotated[Path, Option(help="Types known not to occur in passages")] = Path("assets/absent.jsonl"),
     supervised: Annotated[Path, Option(help="Conversations of gold data")] = Path("supervised/train.jsonl"),
     convert: Annotated[Path, Option(help="Settings, section convert")] = Path("configs/distil.cfg"),
     train: Annotated[Path, Option(help="Settings, section train")] = Path("configs/train.cfg"),
@@ -43,7 +44,7 @@ def main(
         held_out, unseen = split_types(list(read_conversations(dev)), unseen=settings.unseen_share)
         budget = {"max_tokens": settings.max_tokens, "max_minutes": settings.max_minutes}
         sources = {
-            "distilled": partial(read_training, records, unseen=settings.unseen_share),
+            "distilled": partial(read_training, records, absent=absent, unseen=settings.unseen_share),
             "supervised": lambda _: read_conversations(supervised),
         }
         arms = {}

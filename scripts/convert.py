@@ -7,7 +7,14 @@ from typing import Annotated
 
 from typer import Option
 
-from spacy_universalner.corpus.conversations import NegativeSampler, Survey, converse_part, survey_part, write_parts
+from spacy_universalner.corpus.conversations import (
+    NegativeSampler,
+    Survey,
+    converse_part,
+    read_absent,
+    survey_part,
+    write_parts,
+)
 from spacy_universalner.distributed import spread
 from spacy_universalner.records import split_file
 from spacy_universalner.schemas import load_settings
@@ -17,6 +24,9 @@ from spacy_universalner.stage import run, stage
 def main(
     records: Annotated[Path, Option(help="Passages with their mentions")] = Path("corpus/records.jsonl"),
     config: Annotated[Path, Option(help="Settings, section convert")] = Path("configs/distil.cfg"),
+    absent: Annotated[Path, Option(help='Types known not to occur in passages, read for negatives = "verified"')] = (
+        Path("assets/absent.jsonl")
+    ),
     train: Annotated[Path, Option(help="Conversations to train on, in ShareGPT form")] = Path("corpus/train.jsonl"),
     dev: Annotated[Path, Option(help="Conversations held out")] = Path("corpus/dev.jsonl"),
     array: Annotated[Path, Option(help="Those of TRAIN as one JSON array, as the authors' code reads them")] = (
@@ -35,7 +45,11 @@ def main(
         split = survey.finish(dev_share=settings.dev_share)
         ask = partial(
             converse_part,
-            sampler=NegativeSampler(split.type_counts, strategy=settings.negatives),
+            sampler=NegativeSampler(
+                split.type_counts,
+                strategy=settings.negatives,
+                absent=read_absent(absent) if settings.negatives == "verified" else None,
+            ),
             number=settings.negatives_number,
             per=settings.negatives_per,
             seed=settings.seed,

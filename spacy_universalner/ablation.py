@@ -12,7 +12,7 @@ from typing import Any
 import spacy
 
 from .component import NAME
-from .corpus.conversations import NegativeSampler, converse_part, survey_part
+from .corpus.conversations import NegativeSampler, converse_part, read_absent, survey_part
 from .evaluation.evaluate import evaluate, evaluate_sets
 from .gold.readers import Example
 from .records import Conversation, Prediction, read_json, sha256_json, write_json
@@ -26,16 +26,21 @@ FACTS = ("steps", "tokens", "seconds", "loss", "dev_loss", "compute")
 Score = Callable[[Path], dict[str, Any]]
 
 
-def read_training(records: Path, settings: ConvertSettings, *, unseen: float = 0.0) -> list[Conversation]:
+def read_training(records: Path, settings: ConvertSettings, *, absent: Path, unseen: float = 0.0) -> list[Conversation]:
     """The conversations that `convert` would train on with these settings; those it holds out are left out.
 
+    absent (Path): types known not to occur in passages, read where the settings ask for them.
     unseen (float): the share of types that are not asked about, see `split_types`.
     """
     survey = survey_part(records, seed=settings.seed, dev_limit=settings.dev_limit)
     split = survey.finish(dev_share=settings.dev_share)
     conversations = converse_part(
         records,
-        sampler=NegativeSampler(split.type_counts, strategy=settings.negatives),
+        sampler=NegativeSampler(
+            split.type_counts,
+            strategy=settings.negatives,
+            absent=read_absent(absent) if settings.negatives == "verified" else None,
+        ),
         number=settings.negatives_number,
         per=settings.negatives_per,
         seed=settings.seed,

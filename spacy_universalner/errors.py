@@ -336,6 +336,10 @@ class Errors(metaclass=_Coded):
     )
     U125 = "{got!r} names no licence or language. Expected an identifier of the hub, like cc-by-4.0, other or en."
     U127 = "The id {id!r} is used twice among the passages. Ids must be unique: give the documents other ones."
+    U128 = (
+        "Line {line} of {path} does not say which types are absent from a passage. Expected an object with the hash "
+        'of its text as "text_sha" and a list of types as "absent".'
+    )
     U126 = (
         "Imported data go to {folder}/, but training reads {got}/ and would learn from something else. Say so: weasel "
         "run released . --vars.released FILE --vars.conversations {folder}"

@@ -6,6 +6,7 @@ import sys
 from collections import Counter
 from dataclasses import replace
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 
@@ -69,8 +70,10 @@ def arms(**changes):
 
 
 def test_training_conversations_are_those_of_convert(records):
-    every = read_training(records, ConvertSettings(**CONVERT))
-    none = read_training(records, ConvertSettings(**{**CONVERT, "negatives": "none"}))
+    every, none = (
+        read_training(records, ConvertSettings(**{**CONVERT, "negatives": strategy}), absent=Path("unread"))
+        for strategy in ("frequency", "none")
+    )
     assert [c.id for c in every] == [c.id for c in none]
     assert len(every) == 3
     assert all(query.mentions for c in none for query in c.queries)

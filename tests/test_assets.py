@@ -9,11 +9,12 @@ import pytest
 
 from spacy_universalner.align import find_mentions
 from spacy_universalner.chunking import TOKEN
+from spacy_universalner.corpus.conversations import read_absent
 from spacy_universalner.corpus.documents import read_documents
 from spacy_universalner.definitions import read_definitions
 from spacy_universalner.parsing import parse_pairs
 from spacy_universalner.prompts import TYPE_V1, messages_key
-from spacy_universalner.records import Passage, read_rows
+from spacy_universalner.records import Passage, read_rows, sha256_json
 
 ASSETS = Path(__file__).parents[1] / "assets"
 DOMAINS = {
@@ -133,6 +134,13 @@ def test_mentions_are_no_handful_of_names():
 
 def test_every_type_is_defined_and_no_other():
     assert set(read_definitions(ASSETS / "definitions.jsonl")) == {type_ for *_, type_ in labelled()}
+
+
+def test_absent_types_are_those_of_the_passages_and_not_in_their_replies():
+    known = read_absent(ASSETS / "absent.jsonl")
+    assert set(known) == {sha256_json(passage.text) for passage in passages()}
+    present = {(sha256_json(text), found.casefold()) for text, _, found in labelled()}
+    assert [(sha, name) for sha, names in known.items() for name in names if (sha, name.casefold()) in present] == []
 
 
 def test_definitions_are_short_sentences():

@@ -3,7 +3,7 @@
 import hashlib
 import random
 from collections import Counter
-from collections.abc import Callable, Container, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -14,7 +14,7 @@ from typing import Any
 
 from ..align import find_mentions
 from ..errors import Errors, UniversalNERError
-from ..records import Conversation, Part, Query, Record, open_array, open_rows, read_records
+from ..records import Conversation, Part, Query, Record, open_array, open_rows, read_records, read_rows, sha256_json
 
 TRIES = 32
 """Draws for each negative wanted, before the types that are left are listed and drawn from."""
@@ -102,15 +102,25 @@ class NegativeSampler:
     """Draws types that do not occur in a passage (paper, section 3.2, "negative sampling").
 
     type_counts (Counter): mentions per type in the training records.
-    strategy (str): none; uniform over types; or frequency, in proportion to a type's mentions.
+    strategy (str): none; uniform over types; frequency, in proportion to a type's mentions; or verified, those that are
+        known to be absent, and by frequency where there are not enough.
+    absent (Mapping): types known not to occur, in the order in which they are taken, by the hash of a passage's text.
     """
 
-    def __init__(self, type_counts: Counter[str], *, strategy: str):
+    def __init__(self, type_counts: Counter[str], *, strategy: str, absent: Mapping[str, Sequence[str]] | None = None):
         self.strategy = strategy
+        self.absent = absent or {}
         self.types = sorted(type_counts)
         self.weights = [1 if strategy == "uniform" else type_counts[name] for name in self.types]
         self.cumulative = list(accumulate(self.weights))
         self.spellings = Counter(name.casefold() for name in self.types)
+
+    def choose(self, text: str, present: Sequence[str], count: int, rng: random.Random) -> list[str]:
+        """Distinct types that are not among those present in a passage: known ones first if the strategy says so."""
+        barred = {name.casefold() for name in present}
+        listed = self.absent.get(sha256_json(text), ()) if self.strategy == "verified" else ()
+        known = [name for name in dict.fromkeys(listed) if name.casefold() not in barred][:count]
+        return known + self.draw([*present, *known], count - len(known), rng)
 
     def draw(self, present: Sequence[str], count: int, rng: random.Random) -> list[str]:
         """Distinct types that are not among those present, compared without case; fewer if there are not enough."""
@@ -141,6 +151,22 @@ class NegativeSampler:
         return [name for _, name in nsmallest(count, left)]
 
 
+def read_absent(path: Path) -> dict[str, list[str]]:
+    """Types that somebody found not to occur in passages, by the hash of the passage's text.
+
+    path (Path): JSONL rows with "text_sha" (see `sha256_json`) and "absent".
+    RAISES (UniversalNERError): the file is missing or damaged, or a row is no such thing.
+    """
+    found: dict[str, list[str]] = {}
+    for number, row in read_rows(path):
+        match row:
+            case {"text_sha": str(sha), "absent": list(names)} if all(isinstance(name, str) for name in names):
+                found.setdefault(sha, []).extend(names)
+            case _:
+                raise UniversalNERError(Errors.U128.format(path=path, line=number))
+    return found
+
+
 def converse(record: Record, sampler: NegativeSampler, *, number: float, per: str, seed: int) -> Conversation:
     """One conversation about a passage, its questions in random order.
 
@@ -158,7 +184,7 @@ def converse(record: Record, sampler: NegativeSampler, *, number: float, per: st
             found.append(mention.text)
     count = round(number * (max(1, len(answers)) if per == "positive" else 1))
     queries = [Query(name, tuple(_reading_order(record.text, mentions))) for name, mentions in answers.items()]
-    queries += [Query(name, ()) for name in sampler.draw(list(answers), count, rng)]
+    queries += [Query(name, ()) for name in sampler.choose(record.text, list(answers), count, rng)]
     rng.shuffle(queries)
     return Conversation(record.passage_id, record.text, tuple(queries))
 

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spacy_universalner.corpus.conversations import NegativeSampler, Survey, converse, write_parts
+from spacy_universalner.corpus.conversations import NegativeSampler, Survey, converse, read_absent, write_parts
 from spacy_universalner.errors import UniversalNERError
-from spacy_universalner.records import Mention, Query, Record, open_array, read_conversations
+from spacy_universalner.records import Mention, Query, Record, open_array, read_conversations, sha256_json, write_rows
 
 TYPE_COUNTS = Counter({"person": 60, "city": 30, "date": 8, "enzyme": 1, "ship": 1})
 TEXT = "Łuk met Zoë. Zoë left Paris for “Oslo”."
@@ -295,3 +295,49 @@ def test_the_authors_training_code_reads_what_is_written(tmp_path):
     assert opening == (f"Text: {TEXT}", "I've read this text.")
     answers = {ask: tuple(json.loads(answer)) for ask, answer in pairs}
     assert answers == {f"What describes {query.type} in the text?": query.mentions for query in conversation.queries}
+
+
+KNOWN = {
+    "in the order they are in": (["ship", "enzyme", "date"], 1.0, {"ship", "enzyme"}),
+    "the rest by frequency": (["ship"], 2.0, {"ship", "date", "enzyme"}),
+    "but for those that are present": (["City", "person", "ship", "enzyme"], 1.0, {"ship", "enzyme"}),
+    "each once": (["ship", "ship", "enzyme"], 1.0, {"ship", "enzyme"}),
+    "new ones too": (["lake", "river"], 1.0, {"lake", "river"}),
+}
+
+
+@pytest.mark.parametrize(("known", "ratio", "drawn"), KNOWN.values(), ids=KNOWN)
+def test_types_known_to_be_absent_come_first(known, ratio, drawn):
+    drawing = NegativeSampler(TYPE_COUNTS, strategy="verified", absent={sha256_json(TEXT): known})
+    said = negatives(converse(RECORD, drawing, number=ratio, per="positive", seed=0))
+    assert sorted(said) == sorted(drawn)
+
+
+def test_nothing_is_known_of_another_text():
+    drawing = NegativeSampler(TYPE_COUNTS, strategy="verified", absent={sha256_json("Another."): ["lake", "river"]})
+    assert converse(RECORD, drawing, number=1.0, per="positive", seed=0) == conversation_of()
+
+
+def test_what_is_known_is_left_alone_by_other_strategies():
+    drawing = NegativeSampler(TYPE_COUNTS, strategy="frequency", absent={sha256_json(TEXT): ["lake", "river"]})
+    assert converse(RECORD, drawing, number=1.0, per="positive", seed=0) == conversation_of()
+
+
+def test_absent_types_are_read_by_text(tmp_path):
+    rows = [("a", ["lake"]), ("b", []), ("a", ["river"])]
+    write_rows(tmp_path / "absent.jsonl", [{"text_sha": sha, "absent": names, "note": 1} for sha, names in rows])
+    assert read_absent(tmp_path / "absent.jsonl") == {"a": ["lake", "river"], "b": []}
+
+
+BAD_ABSENT = {
+    "no hash": {"absent": ["lake"]},
+    "no list": {"text_sha": "a", "absent": "lake"},
+    "no names": {"text_sha": "a", "absent": [1]},
+}
+
+
+@pytest.mark.parametrize("row", BAD_ABSENT.values(), ids=BAD_ABSENT)
+def test_a_line_that_says_nothing_of_absent_types(tmp_path, row):
+    write_rows(tmp_path / "absent.jsonl", [{"text_sha": "b", "absent": []}, row])
+    with pytest.raises(UniversalNERError, match=r"U128.*Line 2 of .*absent\.jsonl"):
+        read_absent(tmp_path / "absent.jsonl")
