@@ -82,7 +82,7 @@ class FilterSettings(Settings):
 
 class ConvertSettings(Settings):
     negatives: Literal["none", "uniform", "frequency", "verified"] = Field(
-        title="How types that do not occur are drawn (paper, section 3.2); verified: those known to be absent first"
+        title="How types that do not occur are drawn (paper, section 3.2); verified: of those known to be absent"
     )
     negatives_number: float = Field(ge=0, title="Questions answered [] for each question with an answer, or passage")
     negatives_per: Literal["positive", "passage"] = Field(title="What that number is for each of")

@@ -102,9 +102,9 @@ class NegativeSampler:
     """Draws types that do not occur in a passage (paper, section 3.2, "negative sampling").
 
     type_counts (Counter): mentions per type in the training records.
-    strategy (str): none; uniform over types; frequency, in proportion to a type's mentions; or verified, those that are
-        known to be absent, and by frequency where there are not enough.
-    absent (Mapping): types known not to occur, in the order in which they are taken, by the hash of a passage's text.
+    strategy (str): none; uniform over types; frequency, in proportion to a type's mentions; or verified, of those
+        that are known to be absent, however few; by frequency for a passage of which none are known.
+    absent (Mapping): types known not to occur, by the hash of a passage's text.
     """
 
     def __init__(self, type_counts: Counter[str], *, strategy: str, absent: Mapping[str, Sequence[str]] | None = None):
@@ -116,11 +116,13 @@ class NegativeSampler:
         self.spellings = Counter(name.casefold() for name in self.types)
 
     def choose(self, text: str, present: Sequence[str], count: int, rng: random.Random) -> list[str]:
-        """Distinct types that are not among those present in a passage: known ones first if the strategy says so."""
+        """Distinct types of the training records that are not among those present in a passage; at most so many."""
         barred = {name.casefold() for name in present}
         listed = self.absent.get(sha256_json(text), ()) if self.strategy == "verified" else ()
-        known = [name for name in dict.fromkeys(listed) if name.casefold() not in barred][:count]
-        return known + self.draw([*present, *known], count - len(known), rng)
+        known = [
+            name for name in dict.fromkeys(listed) if self.spellings[name.casefold()] and name.casefold() not in barred
+        ]
+        return rng.sample(known, min(count, len(known))) if known else self.draw(present, count, rng)
 
     def draw(self, present: Sequence[str], count: int, rng: random.Random) -> list[str]:
         """Distinct types that are not among those present, compared without case; fewer if there are not enough."""
