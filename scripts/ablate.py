@@ -42,7 +42,7 @@ def main(
     result, html, markdown = metrics / f"{study}.json", reports / f"{study}.html", reports / f"{study}.md"
     with stage(f"ablate-{study}", outputs=[result, html, markdown]) as facts:
         held_out, unseen = split_types(list(read_conversations(dev)), unseen=settings.unseen_share)
-        budget = {"max_tokens": settings.max_tokens, "max_minutes": settings.max_minutes}
+        budget = {"max_tokens": settings.max_tokens, "max_minutes": settings.max_minutes, "dev_evals": 0}
         sources = {
             "distilled": partial(read_training, records, absent=absent, unseen=settings.unseen_share),
             "supervised": lambda _: read_conversations(supervised),

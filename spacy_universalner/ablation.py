@@ -21,7 +21,7 @@ from .student import MANIFEST
 from .training.trainer import Trainer
 
 RESULT = "result.json"
-SCORES = ("span_precision", "span_recall", "span_f1", "string_f1", "lost")
+SCORES = ("span_precision", "span_recall", "span_f1", "ents_f1", "string_f1", "lost")
 FACTS = ("steps", "tokens", "seconds", "loss", "dev_loss", "compute")
 Score = Callable[[Path], dict[str, Any]]
 
@@ -204,7 +204,7 @@ def run_study(
 
 
 def _average(values: Sequence[Any]) -> Any:
-    """The mean of numbers, whole if they are, rounded as scores are; of dicts, that of each of their values."""
+    """The mean of numbers, whole if they are, else to four decimals; of dicts, that of each of their values."""
     first = values[0]
     if isinstance(first, dict):
         return {key: _average([value[key] for value in values]) for key in first}

@@ -12,8 +12,9 @@ import pytest
 
 from spacy_universalner import ablation
 from spacy_universalner.ablation import read_training, run_study, split_types, take_share
+from spacy_universalner.errors import UniversalNERError
 from spacy_universalner.gold.readers import dev_examples
-from spacy_universalner.records import Mention, Record, write_records
+from spacy_universalner.records import Mention, Record, sha256_json, write_records, write_rows
 from spacy_universalner.schemas import ConvertSettings
 
 from .conftest import CONVERSATIONS, ROOT, make_settings
@@ -29,6 +30,7 @@ CONVERT = {
 RECORDS = [
     Record(c.id, c.text, tuple(Mention(m, q.type) for q in c.queries for m in q.mentions)) for c in CONVERSATIONS
 ]
+TYPES = sorted({mention.type for record in RECORDS for mention in record.mentions})
 EXAMPLES = dev_examples(CONVERSATIONS[:2])
 SETS = {"tiny": dev_examples(CONVERSATIONS[2:])}
 
@@ -78,6 +80,16 @@ def test_training_conversations_are_those_of_convert(records):
     assert len(every) == 3
     assert all(query.mentions for c in none for query in c.queries)
     assert any(not query.mentions for c in every for query in c.queries)
+
+
+def test_types_known_to_be_absent_are_read_where_the_settings_ask_for_them(records, tmp_path):
+    known = [{"text_sha": sha256_json(record.text), "absent": ["lake", *TYPES]} for record in RECORDS]
+    write_rows(tmp_path / "absent.jsonl", known)
+    settings = ConvertSettings(**{**CONVERT, "negatives": "verified"})
+    read = read_training(records, settings, absent=tmp_path / "absent.jsonl")
+    assert any(not query.mentions for c in read for query in c.queries)
+    with pytest.raises(UniversalNERError, match="U001.*unread"):
+        read_training(records, settings, absent=Path("unread"))
 
 
 def test_each_student_is_scored(study):
@@ -143,6 +155,9 @@ def test_seeds_are_averaged_and_kept_apart(study):
     assert losses["plain"][1] == losses["changed"][0] != losses["plain"][0]
     assert found["plain"]["loss"] == pytest.approx(sum(losses["plain"]) / 2, abs=1e-4)
     assert (found["plain"]["steps"], found["plain"]["questions"]) == (4, 11)
+    for part in ("dev", "unseen", "mean"):
+        each = [run[part]["span_f1"] for run in found["plain"]["runs"]]
+        assert found["plain"][part]["span_f1"] == pytest.approx(sum(each) / 2, abs=1e-4)
     assert found["plain"]["compute"] == found["plain"]["runs"][0]["compute"]
 
 
@@ -175,8 +190,6 @@ def test_an_unknown_study_is_named_with_those_there_are(monkeypatch, capsys):
 
 
 def test_the_script_writes_results_and_page(monkeypatch, tmp_path, records, tiny_base):
-    from spacy_universalner.records import write_rows
-
     write_rows(tmp_path / "dev.jsonl", [c.to_sharegpt() for c in CONVERSATIONS[:2]])
     lines = {
         "distil.cfg": "\n".join(["[convert]", *(f"{k} = {json.dumps(v)}" for k, v in CONVERT.items())]),

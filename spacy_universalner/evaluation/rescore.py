@@ -19,8 +19,9 @@ def summarise(rows: Sequence[Row], samples: int = 1000, seed: int = 0) -> dict[s
     rows (Sequence): of `prediction_rows`, or of the file they are in.
     samples (int): bootstrap samples of the intervals.
     seed (int): of their drawing.
-    RETURNS (dict): what `score_rows` gives, the 95% intervals of the F1 scores as "span_interval", "string_interval"
-        and "partial_interval", each [low, high], under "mistakes" what `count_mistakes` gives, and "official_f1".
+    RETURNS (dict): what `score_rows` gives, the 95% intervals of the F1 scores as "span_interval", "ents_interval",
+        "string_interval" and "partial_interval", each [low, high], under "mistakes" what `count_mistakes` gives, and
+        "official_f1".
     RAISES (UniversalNERError): a row that cannot be scored.
     """
     bounds = intervals(rows, samples=samples, seed=seed)

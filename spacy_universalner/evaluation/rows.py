@@ -24,7 +24,8 @@ class Question:
     text (str): the text.
     gold (set): (start, end) of its entities.
     predicted (set): (start, end) of those answered.
-    chosen (set): those of them that stay where spans may not overlap, whatever their types (see `choose_flat`).
+    chosen (set): those of them that stay where spans may not overlap, whatever their types, as in doc.ents but with
+        lengths in characters (see `choose_flat`).
     mentions (list): the strings answered, placed or not.
     """
 
@@ -89,7 +90,7 @@ def read_predictions(path: Path) -> list[dict[str, Any]]:
 
 def check_row(row: Row) -> None:
     """RAISES (UniversalNERError): a field is missing, a span is not in the text, a type was not asked about, or there
-    are not as many scores as predicted spans."""
+    is not a score, or None, for each predicted span."""
     if missing := [name for name in FIELDS if name not in row]:
         raise UniversalNERError(Errors.U230.format(id=row.get("id"), missing=missing, expected=", ".join(FIELDS)))
     types, length = set(row["types"]), len(row["text"])
@@ -97,7 +98,8 @@ def check_row(row: Row) -> None:
         for span in row[name]:
             if not _fits(span, types, length):
                 raise UniversalNERError(Errors.U231.format(id=row["id"], field=name, got=span))
-    if (scores := row.get("scores")) and len(scores) != len(row["predicted"]):
+    scores = row.get("scores") or []
+    if scores and len(scores) != len(row["predicted"]) or not all(isinstance(s, float | int | None) for s in scores):
         raise UniversalNERError(Errors.U231.format(id=row["id"], field="scores", got=scores))
     if unasked := row["mentions"].keys() - types:
         raise UniversalNERError(Errors.U231.format(id=row["id"], field="mentions", got=sorted(unasked)))

@@ -39,7 +39,8 @@ PAPER_NOTE = (
 )
 MEANS_NOTE = (
     f"Plain means over sets, as in the paper; its own are over the same sets as each line's. {PAPER_NOTE} Its scorer "
-    "compares strings, so string F1 is the number to set beside it. Lines over different sets can't be compared."
+    "compares strings, so string F1 is the number to set beside it; ents F1 is span F1 of what doc.ents hold. Lines "
+    "over different sets can't be compared."
 )
 SCORES_NOTE = f"Span F1 with its 95% bootstrap interval, then string F1. {PAPER_NOTE}"
 DOMAINS_NOTE = (

@@ -26,7 +26,7 @@ PAPER_SCORES = {
     "UniNER-7B": dict(zip((*PAPER_SETS, "mean"), (42.4, 31.7, 53.5, 59.4, 65.0, 60.8, 61.1, 53.4), strict=True)),
 }
 
-SCORES = ("span_f1", "string_f1", "sentences", "questions")
+SCORES = ("span_f1", "ents_f1", "string_f1", "sentences", "questions")
 CORPUS_FACTS = ("train_conversations", "dev_conversations", "train_questions")
 
 
@@ -153,7 +153,7 @@ def tabulate_student(manifest: Mapping[str, Any]) -> Table:
 
 def tabulate_dev(dev: Mapping[str, Any]) -> Table:
     """The scores on the dev part."""
-    scores = [(key, _score(dev, key)) for key in ("span_precision", "span_recall", "span_f1", "string_f1")]
+    scores = [(key, _score(dev, key)) for key in ("span_precision", "span_recall", "span_f1", "ents_f1", "string_f1")]
     counts = [(key, dev.get(key)) for key in ("sentences", "questions", "lost")]
     header, row = zip(*scores, *counts, strict=True)
     note = "Dev passages were never trained on; the teacher labelled them."

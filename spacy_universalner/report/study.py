@@ -34,7 +34,7 @@ def write_study(study: str, arms: Mapping[str, Mapping[str, Any]], *, html: Path
     """Write the page of a study and its Markdown form.
 
     study (str): its name.
-    arms (Mapping): the result of each student, by its name (see `ablation.run_arm`).
+    arms (Mapping): the result of each student, by its name (see `ablation.run_study`), with its "share" of the data.
     html (Path): the page.
     markdown (Path): its tables.
     """

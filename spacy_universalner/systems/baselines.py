@@ -23,13 +23,14 @@ from spacy.training.initialize import init_nlp
 from spacy.training.loop import DIR_MODEL_BEST, DIR_MODEL_LAST
 from spacy.training.loop import train as spacy_train
 
+from ..align import choose_flat
 from ..errors import Errors, UniversalNERError
 from ..gold.datasets import DATASETS
 from ..gold.readers import Example, load
 from ..progress import show_progress
 from ..records import read_json, sha256_json, write_json
 from .encoder import make_classifier
-from .tagging import choose_flat, cut_words, tag_labels, write_tags
+from .tagging import cut_words, tag_labels, write_tags
 from .token_classifier import NAME, Pieces
 
 BEGUN = "begun.json"
@@ -224,7 +225,7 @@ def make_gold(nlp: Language, example: Example, set_aside: Counter[str]) -> Doc:
     Entities within others are, as neither model says such, and those that end within a token.
     """
     doc = nlp.make_doc(example.text)
-    flat = choose_flat(example.spans)
+    flat = sorted(choose_flat(dict.fromkeys(example.spans)))
     set_aside["overlapping"] += len(example.spans) - len(flat)
     spans = [doc.char_span(start, end, label=label) for start, end, label in flat]
     doc.set_ents([span for span in spans if span is not None])

@@ -11,15 +11,6 @@ def tag_labels(types: Iterable[str]) -> list[str]:
     return [OUTSIDE, *(f"{prefix}-{name}" for name in dict.fromkeys(types) for prefix in "BI")]
 
 
-def choose_flat(entities: Iterable[Entity]) -> list[Entity]:
-    """Entities that do not overlap, in order: the longest first, as tags hold no others."""
-    chosen: list[Entity] = []
-    for start, end, name in sorted(entities, key=lambda entity: (entity[0] - entity[1], entity)):
-        if all(end <= first or start >= last for first, last, _ in chosen):
-            chosen.append((start, end, name))
-    return sorted(chosen)
-
-
 def write_tags(length: int, entities: Iterable[Entity]) -> list[str]:
     """The tags of so many words. ENTITIES (first word, word after the last, type) do not overlap."""
     tags = [OUTSIDE] * length

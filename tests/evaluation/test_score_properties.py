@@ -41,7 +41,9 @@ def questions(draw, words=WORDS):
         found = place(draw(spans))
         others = draw(st.lists(st.sampled_from(words), max_size=2))
         mentions = draw(st.permutations([text[start:end] for start, end in found] + others))
-        answers.append(Prediction(type_, tuple(mentions), tuple(found), complete=draw(st.booleans())))
+        scores = draw(st.lists(st.floats(0, 1), min_size=len(found), max_size=len(found)) | st.just([]))
+        facts = {"complete": draw(st.booleans()), "scores": tuple(scores)}
+        answers.append(Prediction(type_, tuple(mentions), tuple(found), **facts))
     return Example("e", text, types, gold), answers
 
 

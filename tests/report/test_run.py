@@ -26,7 +26,7 @@ OPTIONAL = ("log", "zero_shot", "predictions")
 
 
 def scores(f1: float, **more):
-    rates = {f"{kind}_{rate}": f1 for kind in ("span", "string") for rate in ("precision", "recall", "f1")}
+    rates = {f"{kind}_{rate}": f1 for kind in ("span", "ents", "string") for rate in ("precision", "recall", "f1")}
     return {**rates, "sentences": 12, "questions": 34, "lost": 1, "per_type": {}, **more}
 
 
@@ -138,7 +138,7 @@ def test_summary(paths):
         "dev_conversations": 4,
         "train_questions": 210,
     }
-    assert summary["dev"] == {"span_f1": 61.25, "string_f1": 61.25, "sentences": 12, "questions": 34}
+    assert summary["dev"] == {"span_f1": 61.25, "ents_f1": 61.25, "string_f1": 61.25, "sentences": 12, "questions": 34}
     assert set(summary["zero_shot"]["sets"]) == {"movie", "ai"} and summary["zero_shot"]["mean"]["span_f1"] == 35.0
     assert summary["student"]["method"] == "full" and summary["student"]["tokens"] == 45000
     assert summary["versions"]["spacy"] and set(PACKAGES) < set(summary["versions"])

@@ -7,7 +7,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from spacy_universalner.systems.tagging import (
-    choose_flat,
     choose_windows,
     cut_words,
     read_tags,
@@ -42,20 +41,6 @@ def test_entities_survive_their_tags(types, random):
     tags = write_tags(end + 2, entities)
     assert set(tags) <= set(tag_labels(types))
     assert list(read_tags(tags)) == entities
-
-
-FLAT = {
-    "apart": ([(4, 6, "a"), (0, 2, "b")], [(0, 2, "b"), (4, 6, "a")]),
-    "the longest": ([(0, 2, "a"), (0, 5, "b")], [(0, 5, "b")]),
-    "crossing": ([(0, 3, "a"), (2, 6, "b")], [(2, 6, "b")]),
-    "one place, two types": ([(0, 2, "b"), (0, 2, "a")], [(0, 2, "a")]),
-    "touching": ([(0, 2, "a"), (2, 4, "a")], [(0, 2, "a"), (2, 4, "a")]),
-}
-
-
-@pytest.mark.parametrize(("entities", "expected"), FLAT.values(), ids=FLAT)
-def test_entities_without_overlaps(entities, expected):
-    assert choose_flat(entities) == expected
 
 
 @settings(deadline=None)
