@@ -138,7 +138,7 @@ BAD_ROWS = {
     "an empty span": ({**ROW, "predicted": [[1, 1, "t"]]}, "U231.*under 'predicted'"),
     "a span without a type": ({**ROW, "predicted": [[0, 3]]}, "U231.*under 'predicted'"),
     "another number of scores": ({**ROW, "scores": [0.5] * 9}, "U231.*under 'scores'"),
-    "a score that is no number": ({**ROW, "scores": ["0.5"] * len(ROW["predicted"])}, "U231.*under 'scores'"),
+    "a score that is no number": ({**ROW, "predicted": [[0, 3, "t"]], "scores": ["0.5"]}, "U231.*under 'scores'"),
     "mentions of a type that was not asked": ({**ROW, "mentions": {"u": ["Ada"]}}, "U231.*under 'mentions'"),
 }
 
