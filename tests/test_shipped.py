@@ -84,6 +84,15 @@ def test_a_pipeline_with_nothing_named_finds_entities(none_named):
 
 
 @pytest.mark.slow
+def test_the_readmes_first_example_prints_what_it_says(none_named, capsys):
+    code = (ROOT / "README.md").read_text(encoding="utf8").partition("```python\n")[2].partition("```")[0]
+    said = [line.removeprefix("# ") for line in code.splitlines() if line.startswith("# ")]
+    exec(code, {})
+    assert capsys.readouterr().out.splitlines() == said
+    assert said
+
+
+@pytest.mark.slow
 def test_it_can_be_run_in_eight_bits(none_named):
     engine = TransformersEngine(model=None, device="cpu", dtype="int8", batch_tokens=4096, max_new_tokens=64)
     (answers,) = engine.extract([TEXT], [["person"]])
