@@ -7,14 +7,7 @@ from typing import Annotated
 
 from typer import Option
 
-from spacy_universalner.corpus.conversations import (
-    NegativeSampler,
-    Survey,
-    converse_part,
-    read_absent,
-    survey_part,
-    write_parts,
-)
+from spacy_universalner.corpus.conversations import Survey, converse_part, make_sampler, survey_part, write_parts
 from spacy_universalner.distributed import spread
 from spacy_universalner.records import split_file
 from spacy_universalner.schemas import load_settings
@@ -45,11 +38,7 @@ def main(
         split = survey.finish(dev_share=settings.dev_share)
         ask = partial(
             converse_part,
-            sampler=NegativeSampler(
-                split.type_counts,
-                strategy=settings.negatives,
-                absent=read_absent(absent) if settings.negatives == "verified" else None,
-            ),
+            sampler=make_sampler(split.type_counts, strategy=settings.negatives, absent=absent),
             number=settings.negatives_number,
             per=settings.negatives_per,
             seed=settings.seed,

@@ -12,7 +12,7 @@ from typing import Any
 import spacy
 
 from .component import NAME
-from .corpus.conversations import NegativeSampler, converse_part, read_absent, survey_part
+from .corpus.conversations import converse_part, make_sampler, survey_part
 from .evaluation.evaluate import evaluate, evaluate_sets
 from .gold.readers import Example
 from .records import Conversation, Prediction, read_json, sha256_json, write_json
@@ -36,11 +36,7 @@ def read_training(records: Path, settings: ConvertSettings, *, absent: Path, uns
     split = survey.finish(dev_share=settings.dev_share)
     conversations = converse_part(
         records,
-        sampler=NegativeSampler(
-            split.type_counts,
-            strategy=settings.negatives,
-            absent=read_absent(absent) if settings.negatives == "verified" else None,
-        ),
+        sampler=make_sampler(split.type_counts, strategy=settings.negatives, absent=absent),
         number=settings.negatives_number,
         per=settings.negatives_per,
         seed=settings.seed,

@@ -153,6 +153,13 @@ class NegativeSampler:
         return [name for _, name in nsmallest(count, left)]
 
 
+def make_sampler(type_counts: Counter[str], *, strategy: str, absent: Path) -> NegativeSampler:
+    """A sampler with what a file says is absent, which is read where the strategy asks for it; see `read_absent`."""
+    return NegativeSampler(
+        type_counts, strategy=strategy, absent=read_absent(absent) if strategy == "verified" else None
+    )
+
+
 def read_absent(path: Path) -> dict[str, list[str]]:
     """Types that somebody found not to occur in passages, by the hash of the passage's text.
 
