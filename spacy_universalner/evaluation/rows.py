@@ -98,8 +98,8 @@ def check_row(row: Row) -> None:
         for span in row[name]:
             if not _fits(span, types, length):
                 raise UniversalNERError(Errors.U231.format(id=row["id"], field=name, got=span))
-    scores = row.get("scores") or []
-    if scores and len(scores) != len(row["predicted"]) or not all(isinstance(s, float | int | None) for s in scores):
+    scores = _scores(row)
+    if len(scores) != len(row["predicted"]) or not all(isinstance(score, float | int | None) for score in scores):
         raise UniversalNERError(Errors.U231.format(id=row["id"], field="scores", got=scores))
     if unasked := row["mentions"].keys() - types:
         raise UniversalNERError(Errors.U231.format(id=row["id"], field="mentions", got=sorted(unasked)))
@@ -124,6 +124,7 @@ def group_questions(row: Row) -> dict[str, Question]:
 
 
 def _scores(row: Row) -> Sequence[float | None]:
+    """The scores of a row's predicted spans, None for each where it has none."""
     return row.get("scores") or [None] * len(row["predicted"])
 
 
