@@ -55,7 +55,7 @@ def convert(count: int, variant: str, folder: Path) -> dict[str, float]:
     outputs = {name: folder / name for name in ("train", "dev", "array")}
     command = [sys.executable, str(ROOT / "scripts" / "convert.py"), "--records", str(folder / "records.jsonl")]
     command += [word for name, path in outputs.items() for word in (f"--{name}", str(path))]
-    command += ["--config", str(ROOT / "configs" / "distil.cfg")]
+    command += ["--config", str(ROOT / "configs" / "distil.cfg"), "--absent", str(ROOT / "assets" / "absent.jsonl")]
     subprocess.run(command, cwd=folder, check=True, capture_output=True)
     facts = json.loads((folder / "metrics" / "stages" / "convert.json").read_text(encoding="utf8"))
     rate = round(count / facts["seconds"])
