@@ -144,5 +144,5 @@ def test_absent_types_are_those_of_the_passages_and_not_in_their_replies():
 
 
 def test_definitions_are_short_sentences():
-    said = [one for some in read_definitions(ASSETS / "definitions.jsonl").values() for one in some]
+    said = read_definitions(ASSETS / "definitions.jsonl").values()
     assert [one for one in said if not 4 <= len(one.split()) <= 20 or not one.endswith(".")] == []

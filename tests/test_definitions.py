@@ -5,7 +5,7 @@ from spacy_universalner.errors import UniversalNERError
 from spacy_universalner.parsing import parse_pairs
 from spacy_universalner.records import write_rows
 
-DEFINITIONS = {"person": ["A human being.", "Somebody with a name."], "quote": ['Words said, as "hm".']}
+DEFINITIONS = {"person": "A human being.", "quote": 'Words said, as "hm".'}
 
 
 @pytest.mark.parametrize(
@@ -24,26 +24,17 @@ def test_what_is_no_list_is_handed_on():
     assert define_reply("I cannot.", "text", DEFINITIONS) == "I cannot."
 
 
-def test_a_passage_uses_one_definition_throughout_and_passages_differ():
-    said = [
-        {type_ for _, type_ in parse_pairs(define_reply('[("a", "person"), ("b", "person")]', str(i), DEFINITIONS))}
-        for i in range(20)
-    ]
-    assert {len(one) for one in said} == {1}
-    assert set.union(*said) == set(DEFINITIONS["person"])
-
-
 def test_a_type_without_a_definition():
     with pytest.raises(UniversalNERError, match="U258.*1 types.*'text'.*city"):
         define_reply('[("Rome", "city")]', "text", DEFINITIONS)
 
 
 def test_definitions_are_read_from_a_file(tmp_path):
-    write_rows(tmp_path / "d.jsonl", ({"type": name, "definitions": said} for name, said in DEFINITIONS.items()))
+    write_rows(tmp_path / "d.jsonl", ({"type": name, "definition": said} for name, said in DEFINITIONS.items()))
     assert read_definitions(tmp_path / "d.jsonl") == DEFINITIONS
 
 
-@pytest.mark.parametrize("row", [{"type": "person"}, {"type": "person", "definitions": []}, {"definitions": ["A."]}])
+@pytest.mark.parametrize("row", [{"type": "person"}, {"type": "person", "definition": ""}, {"definition": "A."}])
 def test_a_damaged_line_of_definitions(tmp_path, row):
     write_rows(tmp_path / "d.jsonl", [row])
     with pytest.raises(UniversalNERError, match="U003.*line 1"):

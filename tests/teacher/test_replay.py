@@ -82,7 +82,7 @@ def test_messages_of_another_task(tmp_path, messages):
 @pytest.fixture
 def defining(tmp_path):
     recorded(tmp_path / "r.jsonl", reply("One.", '[("One", "number")]'))
-    write_rows(tmp_path / "d.jsonl", [{"type": "number", "definitions": ["How many there are."]}])
+    write_rows(tmp_path / "d.jsonl", [{"type": "number", "definition": "How many there are."}])
     return make_defining_model(str(tmp_path / "r.jsonl"), str(tmp_path / "d.jsonl"))
 
 
