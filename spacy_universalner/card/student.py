@@ -75,13 +75,24 @@ def render_student_card(
         counts={part: data[part] for part in PARTS if part in data},
         files=data.get("files", {}),
         settings=_list_settings(manifest.get("settings") or {}),
-        training=manifest.get("training") or {},
+        training=tell_training(manifest),
+        difference=manifest.get("difference"),
         versions={name: value for name, value in manifest.get("versions", {}).items() if value},
         commit=manifest.get("git_commit"),
         dev=dev,
         sets={**sets, "mean": zero_shot["mean"]} if zero_shot and sets else {},
         limit=(zero_shot or {}).get("limit"),
     )
+
+
+def tell_training(manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """What a manifest says of the training. Of a student that was made small, dev scores are those of its own weights,
+    which were taken after it was trained further; None where it was not."""
+    training = dict(manifest.get("training") or {})
+    if difference := manifest.get("difference"):
+        last = difference.get("recovery", {}).get("training", {})
+        training.update({key: last.get(key) for key in ("dev_loss", "dev_f1")})
+    return training
 
 
 def list_terms(manifest: Mapping[str, Any]) -> list[dict[str, str]]:

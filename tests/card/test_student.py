@@ -144,6 +144,16 @@ OTHERS = {
 }
 
 
+@pytest.mark.parametrize("recovered", [True, False])
+def test_a_student_made_small_has_its_own_scores(recovered):
+    last = {"training": {"dev_loss": 0.625, "dev_f1": 31.5, "seconds": 600}, "settings": {"learning_rate": 5e-4}}
+    difference = {"megabytes": 15.96, "share": 0.58, "gain": 1.35, **({"recovery": last} if recovered else {})}
+    card = render_student_card({**FACTS, "difference": difference})
+    assert "15.96 MB" in card and ("600 seconds" in card) == recovered
+    assert ("| 0.625 |" in card and "| 31.5 |" in card) == recovered
+    assert "0.75" not in card and "33.25" not in card
+
+
 @pytest.mark.parametrize(("origin", "line"), OTHERS.values(), ids=OTHERS)
 def test_data_of_other_kinds(origin, line):
     card = render_student_card({**FACTS, "data": {**DATA, "origins": [origin]}})
