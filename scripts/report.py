@@ -13,7 +13,9 @@ def main(
     stages: Annotated[Path, Option(help="Folder of the stages' own reports.")] = Path("metrics/stages"),
     corpus: Annotated[Path, Option(help="Report of the filter.")] = Path("corpus/filter_report.json"),
     log: Annotated[Path, Option(help="Training log.")] = Path("training/log.jsonl"),
-    manifest: Annotated[Path, Option(help="The student's manifest.")] = Path("training/student/manifest.json"),
+    manifest: Annotated[Path, Option(help="The manifest of the student in the pipeline.")] = Path(
+        "training/pipeline/universal_ner/student/manifest.json"
+    ),
     dev: Annotated[Path, Option(help="Scores on the dev part.")] = Path("metrics/dev.json"),
     zero_shot: Annotated[Path, Option(help="Scores on the benchmark samples.")] = Path("metrics/zero_shot.json"),
     predictions: Annotated[Path, Option(help="Dev passages, predicted.")] = Path("metrics/dev_predictions.jsonl"),

@@ -1,12 +1,13 @@
 """What came of a run: one page to read, the same as Markdown, and one summary for machines."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from ..card.student import tell_training
 from ..provenance import find_commit, find_versions
 from ..records import atomic_write, read_json, read_rows, write_json
 from .confidence import NO_SCORES, draw_confidence, summarize_confidence, tabulate_confidence
@@ -41,7 +42,7 @@ class Run:
     dev (dict): scores on the dev part.
     zero_shot (dict): scores on the benchmark samples.
     passages (list): the first dev passages with gold and predicted spans.
-    missing (list): the optional inputs that are not there.
+    missing (list): the optional inputs that are not there, or are of another student.
     """
 
     stages: dict[str, dict[str, Any]]
@@ -61,7 +62,7 @@ def read_run(
 
     stages (Path): the folder of the stages' own reports.
     corpus (Path): the filter's report.
-    log (Path): the training log.
+    log (Path): the training log; left out where it is not of this student's training.
     manifest (Path): the student's manifest.
     dev (Path): the scores on the dev part.
     zero_shot (Path): the scores on the benchmark samples.
@@ -70,16 +71,18 @@ def read_run(
     RAISES (UniversalNERError): a required file is missing, or a file is damaged.
     """
     by_command = {command: stages / f"{command}.json" for command in COMMANDS}
-    optional = [*by_command.values(), log, zero_shot, predictions]
+    student, steps = read_json(manifest), _optional_rows(log)
+    of_it = not steps or _last_tokens(steps) == student.get("training", {}).get("tokens")
+    missing = [str(path) for path in (*by_command.values(), log, zero_shot, predictions) if not path.is_file()]
     return Run(
         stages={command: read_json(path) for command, path in by_command.items() if path.is_file()},
         corpus=read_json(corpus),
-        log=_optional_rows(log),
-        manifest=read_json(manifest),
+        log=steps if of_it else [],
+        manifest=student,
         dev=read_json(dev),
         zero_shot=read_json(zero_shot) if zero_shot.is_file() else {},
         passages=_optional_rows(predictions, limit=SHOWN),
-        missing=[str(path) for path in optional if not path.is_file()],
+        missing=missing if of_it else [*missing, str(log)],
     )
 
 
@@ -111,7 +114,7 @@ def summarize(run: Run) -> dict[str, Any]:
             "mean": _pick(zero_shot["mean"], SCORES) if zero_shot.get("mean") else None,
         },
         "confidence": summarize_confidence(run.dev, run.zero_shot),
-        "student": {**_pick(run.manifest, ("base", "method", "template")), **run.manifest.get("training", {})},
+        "student": {**_pick(run.manifest, ("base", "method", "template")), **tell_training(run.manifest)},
         "versions": find_versions(),
         "git_commit": find_commit(),
     }
@@ -119,7 +122,7 @@ def summarize(run: Run) -> dict[str, Any]:
 
 def count_corpus(run: Run) -> dict[str, int | None]:
     """The corpus in numbers; what a stage did not report is None."""
-    passages = run.stages.get("sample", {}).get("passages", run.corpus["replies"])
+    passages = run.stages.get("sample", {}).get("kept", run.corpus["replies"])
     counts = _pick(run.corpus, ("records", "mentions", "types"))
     rejected = sum(run.corpus["rejected"].values())
     return {"passages": passages, **counts, "rejected": rejected, **_pick(run.stages.get("convert", {}), CORPUS_FACTS)}
@@ -245,6 +248,10 @@ def render_markdown(run: Run) -> str:
 
 def _optional_rows(path: Path, limit: int | None = None) -> list[dict[str, Any]]:
     return [row for _, row in islice(read_rows(path), limit)] if path.is_file() else []
+
+
+def _last_tokens(steps: Sequence[Mapping[str, Any]]) -> int | None:
+    return next((row["tokens"] for row in reversed(steps) if "tokens" in row), None)
 
 
 def _pick(facts: Mapping[str, Any], keys: Iterable[str]) -> dict[str, Any]:

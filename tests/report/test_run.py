@@ -16,7 +16,7 @@ INPUTS = {
     "stages": "metrics/stages",
     "corpus": "corpus/filter_report.json",
     "log": "training/log.jsonl",
-    "manifest": "training/student/manifest.json",
+    "manifest": "training/pipeline/universal_ner/student/manifest.json",
     "dev": "metrics/dev.json",
     "zero_shot": "metrics/zero_shot.json",
     "predictions": "metrics/dev_predictions.jsonl",
@@ -35,7 +35,7 @@ def paths(tmp_path: Path) -> dict[str, Path]:
     """Made-up inputs of a whole run, but for the package stage; hostile where a teacher's words are shown."""
     paths = {name: tmp_path / path for name, path in INPUTS.items()}
     facts = {
-        "sample": {"passages": 40},
+        "sample": {"passages": 290, "kept": 40},
         "convert": {"train_conversations": 30, "dev_conversations": 4, "train_questions": 210},
     }
     for i, command in enumerate(report.COMMANDS[:-1]):
@@ -51,7 +51,7 @@ def paths(tmp_path: Path) -> dict[str, Path]:
     write_json(paths["corpus"], corpus)
     steps = [{"step": i, "tokens": i * 900, "loss": 2 / (i + 1), "lr": 1e-4, "seconds": i} for i in range(50)]
     write_rows(paths["log"], [*steps, {"step": 49, "dev_loss": 0.4}])
-    training = {"tokens": 45000, "tokens_per_s": 321.5, "dev_loss": 0.4}
+    training = {"tokens": 44100, "tokens_per_s": 321.5, "dev_loss": 0.4}
     manifest = {"base": {"hub": "HuggingFaceTB/SmolLM2-135M"}, "method": "full", "template": "compact"}
     write_json(paths["manifest"], {**manifest, "files": {"model.safetensors": "ab" * 32}, "training": training})
     per_type = {
@@ -106,6 +106,13 @@ def test_missing_optional_inputs_are_named(paths, gone):
     assert ("svg" in page.tags) == ("log" not in gone)
 
 
+def test_a_log_of_another_student_is_left_out(paths):
+    manifest = json.loads(paths["manifest"].read_text(encoding="utf8"))
+    write_json(paths["manifest"], {**manifest, "training": {"tokens": 7}})
+    run = report.read_run(**paths)
+    assert (run.log, run.missing[-1]) == ([], str(paths["log"]))
+
+
 def test_no_stage_has_run(paths, tmp_path):
     run = report.read_run(**{**paths, "stages": tmp_path / "nothing"})
     assert len(run.missing) == len(report.COMMANDS)
@@ -140,7 +147,7 @@ def test_summary(paths):
     }
     assert summary["dev"] == {"span_f1": 61.25, "ents_f1": 61.25, "string_f1": 61.25, "sentences": 12, "questions": 34}
     assert set(summary["zero_shot"]["sets"]) == {"movie", "ai"} and summary["zero_shot"]["mean"]["span_f1"] == 35.0
-    assert summary["student"]["method"] == "full" and summary["student"]["tokens"] == 45000
+    assert summary["student"]["method"] == "full" and summary["student"]["tokens"] == 44100
     assert summary["versions"]["spacy"] and set(PACKAGES) < set(summary["versions"])
 
 
