@@ -268,9 +268,10 @@ def _fit(
     seed: int,
     progress: str | None,
 ) -> dict[str, Any]:
-    """Train with transformers' Trainer. RETURNS (dict): updates made, and the loss of the last ones."""
+    """Train with transformers' Trainer. RETURNS (dict): updates made, of how many."""
     import torch
     from transformers import DataCollatorForTokenClassification, PrinterCallback, Trainer, TrainingArguments
+    from transformers.trainer import TRAINER_STATE_NAME
     from transformers.trainer_utils import get_last_checkpoint
 
     from .pace import Pace, Watch
@@ -306,8 +307,11 @@ def _fit(
         )
         trainer.remove_callback(PrinterCallback)
         (work / "checkpoints").mkdir(exist_ok=True)
+        for folder in (work / "checkpoints").glob("checkpoint-*"):
+            if not (folder / TRAINER_STATE_NAME).is_file():  # which is written last: the run was killed while it saved
+                shutil.rmtree(folder)
         done = trainer.train(resume_from_checkpoint=get_last_checkpoint(str(work / "checkpoints")))
-    return {"updates": done.global_step, "of": updates, "train_loss": round(done.training_loss, 4)}
+    return {"updates": done.global_step, "of": updates}
 
 
 def _choose_best(folders: Sequence[Path], dev: Sequence[Doc]) -> Language:

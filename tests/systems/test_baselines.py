@@ -119,6 +119,7 @@ def test_a_stopped_bert_goes_on_where_it_was(bert, tmp_path, monkeypatch):
     with pytest.raises(Stopped):
         train_bert(make_examples(), folder, **settings)
     assert not folder.exists()
+    (tmp_path / ".bert-tiny.work" / "checkpoints" / "checkpoint-99").mkdir()  # killed while it saved
     train_bert(make_examples(), folder, **settings)
     assert steps[40] == 39, "it goes on from its checkpoint"
     assert len(steps) == 40 + 60 - 39
