@@ -45,7 +45,7 @@ def main(
         budget = {"max_tokens": settings.max_tokens, "max_minutes": settings.max_minutes, "dev_evals": 0}
         sources = {
             "distilled": partial(read_training, records, absent=absent, unseen=settings.unseen_share),
-            "supervised": lambda _: read_conversations(supervised),
+            "supervised": lambda _: split_types(list(read_conversations(supervised)), unseen=settings.unseen_share)[0],
         }
         arms = {}
         for name, arm in settings.studies[study].items():

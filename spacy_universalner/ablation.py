@@ -15,6 +15,7 @@ from .component import NAME
 from .corpus.conversations import converse_part, make_sampler, survey_part
 from .evaluation.evaluate import evaluate, evaluate_sets
 from .gold.readers import Example
+from .provenance import hash_code
 from .records import Conversation, Prediction, read_json, sha256_json, write_json
 from .schemas import ConvertSettings, TrainSettings
 from .student import MANIFEST
@@ -94,13 +95,14 @@ def run_arm(
     dev (Sequence[Conversation]): for the validation loss.
     base (Path): folder of the base student.
     settings (TrainSettings): of this student.
-    work (Path): folder of all students; this one has a folder in it, named by a hash of all that makes it.
+    work (Path): folder of all students; this one has a folder in it, named by a hash of all that makes it, the code
+        of this package included.
     score (Callable): takes the folder of a student, gives its scores.
     questions (Any): what is asked, as JSON holds it: the same student asked something else is another result.
     RETURNS (dict): counts of the data, facts of the training, scores.
     """
     data = [conversation.to_sharegpt() for conversation in (*train, *dev)]
-    key = sha256_json([settings.model_dump(), read_json(base / MANIFEST)["files"], data, questions])
+    key = sha256_json([settings.model_dump(), read_json(base / MANIFEST)["files"], data, questions, hash_code()])
     folder = work / key[:16]
     if (folder / RESULT).is_file():
         return read_json(folder / RESULT)

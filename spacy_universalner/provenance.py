@@ -5,6 +5,7 @@ import re
 import subprocess
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from typing import Any
 from .base import SMOLLM2, describe_base
 from .corpus.conversations import Tally
 from .corpus.origin import NOT_STATED, ORIGIN
-from .records import read_conversations, read_json, sha256_file
+from .records import read_conversations, read_json, sha256_file, sha256_json
 
 PACKAGES = ("spacy", "spacy-llm", "torch", "transformers", "peft", "weasel", "datasets", "spacy-universalner")
 BASES = {SMOLLM2.name: (SMOLLM2.hub, "apache-2.0")}
@@ -153,6 +154,13 @@ def find_version(package: str) -> str | None:
         return version(package)
     except PackageNotFoundError:
         return None
+
+
+@cache
+def hash_code() -> str:
+    """A hash of this package's modules: where one of them changed, so may what it computes."""
+    folder = Path(__file__).parent
+    return sha256_json([(str(path.relative_to(folder)), sha256_file(path)) for path in sorted(folder.rglob("*.py"))])
 
 
 def find_commit() -> str | None:

@@ -191,6 +191,7 @@ def test_an_unknown_study_is_named_with_those_there_are(monkeypatch, capsys):
 
 def test_the_script_writes_results_and_page(monkeypatch, tmp_path, records, tiny_base):
     write_rows(tmp_path / "dev.jsonl", [c.to_sharegpt() for c in CONVERSATIONS[:2]])
+    write_rows(tmp_path / "gold.jsonl", [c.to_sharegpt() for c in CONVERSATIONS])
     lines = {
         "distil.cfg": "\n".join(["[convert]", *(f"{k} = {json.dumps(v)}" for k, v in CONVERT.items())]),
         "train.cfg": "\n".join(
@@ -201,7 +202,7 @@ def test_the_script_writes_results_and_page(monkeypatch, tmp_path, records, tiny
         "seed = 0\n"
         "[ablate.studies]\n"
         '[ablate.studies.two]\nnone = {"convert": {"negatives": "none"}}\nlora = {"train": {"method": "lora"}}\n'
-        'third = {"share": 0.3}\n',
+        'third = {"share": 0.3}\ngold = {"data": "supervised"}\n',
     }
     for name, text in lines.items():
         (tmp_path / name).write_text(text, encoding="utf8")
@@ -212,14 +213,18 @@ def test_the_script_writes_results_and_page(monkeypatch, tmp_path, records, tiny
         "config": "ablate.cfg",
         "records": str(records),
         "dev": "dev.jsonl",
+        "supervised": "gold.jsonl",
         "convert": "distil.cfg",
         "train": "train.cfg",
     }
     code = run_script(monkeypatch, *(part for key, value in options.items() for part in (f"--{key}", value)))
     assert code == 0
     found = json.loads((tmp_path / "metrics" / "ablation" / "two.json").read_text(encoding="utf8"))
-    assert list(found) == ["none", "lora", "third"]
-    assert [arm["share"] for arm in found.values()] == [1.0, 1.0, 0.3]
+    assert list(found) == ["none", "lora", "third", "gold"]
+    assert [arm["share"] for arm in found.values()] == [1.0, 1.0, 0.3, 1.0]
+    learnt = split_types(CONVERSATIONS, unseen=0.5)[0]
+    assert found["gold"]["questions"] == sum(len(c.queries) for c in learnt)
+    assert learnt != list(CONVERSATIONS)
     assert found["third"]["conversations"] < found["none"]["conversations"]
     assert all(arm["unseen"] for arm in found.values())
     assert found["none"]["negatives"] == 0 < found["lora"]["negatives"]

@@ -14,6 +14,7 @@ from spacy.util import is_package, load_model_from_config
 
 from ..errors import Errors, UniversalNERError
 from ..gold.datasets import DataSet
+from ..provenance import hash_code
 from ..records import Prediction, sha256_file, sha256_json
 from ..schemas import load_system_settings
 from . import token_classifier  # noqa: F401  (registers the factory)
@@ -127,16 +128,16 @@ class System:
         return tuple(name.replace(PLACE, dataset.name) for name in self._trained_on)
 
     def fingerprint(self, dataset: DataSet) -> str:
-        """A hash that changes where its answers about a set may: of its file, of the version of its package, and of the
-        files of its pipeline or of the folders its config names, by their names, sizes and times. What its config
-        names elsewhere, as on a hub, is taken to stay as it is."""
+        """A hash that changes where its answers about a set may: of its file, of this package's code, of the version of
+        its own package, and of the files of its pipeline or of the folders its config names, by their names, sizes and
+        times. What its config names elsewhere, as on a hub, is taken to stay as it is."""
         where = self._pipeline and self._pipeline.replace(PLACE, dataset.name)
         named = [where] if where else list(_list_words(self._config))
         folders = [Path(name) for name in named if Path(name).is_dir()]
         files = sorted(path for folder in folders for path in folder.rglob("*") if path.is_file())
         about = [(path.as_posix(), (status := path.stat()).st_size, status.st_mtime_ns) for path in files]
         package = version(where) if where and is_package(where) else ""
-        return sha256_json([sha256_file(self.source), about, package])
+        return sha256_json([sha256_file(self.source), hash_code(), about, package])
 
     def release(self) -> None:
         """Let go of its pipeline, and of the memory it takes."""
