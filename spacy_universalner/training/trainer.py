@@ -58,7 +58,7 @@ class Progress:
     loss (float): mean loss per learnt token of the last step.
     evals (int): evaluations taken.
     dev_loss, dev_f1 (float): of the last of them.
-    best_f1 (float), best_step (int): the best of them, the later one of two equals.
+    best_loss, best_f1 (float), best_step (int): of the one with the best F1, the later one of two equals.
     stale (int): evaluations since the best one.
     resumed (int): how often the run was resumed.
     rows (int): of the log.
@@ -71,6 +71,7 @@ class Progress:
     evals: int = 0
     dev_loss: float | None = None
     dev_f1: float | None = None
+    best_loss: float | None = None
     best_f1: float | None = None
     best_step: int = 0
     stale: int = 0
@@ -292,6 +293,7 @@ class Trainer:
 
     def _facts(self) -> dict[str, Any]:
         progress = self.progress
+        watched = progress.best_f1 is not None
         return {
             "steps": progress.step,
             "planned_steps": len(self.steps),
@@ -301,9 +303,9 @@ class Trainer:
             "processes": self.processes.count,
             "loss": progress.loss,
             "dev_conversations": len(self.dev),
-            "dev_loss": progress.dev_loss,
+            "dev_loss": progress.best_loss if watched else progress.dev_loss,
             "dev_f1": progress.best_f1,
-            "best_step": progress.best_step if progress.best_f1 is not None else progress.step,
+            "best_step": progress.best_step if watched else progress.step,
             "resumed": progress.resumed,
             **asdict(self.unused),
             "compute": str(self.dtype).removeprefix("torch."),
@@ -441,7 +443,8 @@ class Trainer:
         if self.score is not None:
             progress.dev_f1 = row["dev_f1"] = round(self.dev_f1(), 2)
             if progress.best_f1 is None or progress.dev_f1 >= progress.best_f1:
-                progress.best_f1, progress.best_step, progress.stale = progress.dev_f1, progress.step, 0
+                progress.best_loss, progress.best_f1 = progress.dev_loss, progress.dev_f1
+                progress.best_step, progress.stale = progress.step, 0
                 if self.share < 1:
                     self.checkpoint.save_best(progress.step, self.optimizer.weights_state())
             else:

@@ -278,6 +278,7 @@ def test_the_best_weights_are_those_with_the_best_f1(make_trainer):
     trainer = make_trainer(score=scores(1, 5, 3, 2, 4, 3), **WATCHED)
     facts = trainer.run()
     assert (facts["dev_f1"], facts["best_step"], facts["steps"]) == (5, 4, STEPS)
+    assert facts["dev_loss"] == next(row["dev_loss"] for row in read_log(trainer) if row.get("dev_f1") == 5)
     until = make_trainer("until", **WATCHED)
     kill(until, "_step", 4)
     with pytest.raises(Killed):
