@@ -19,6 +19,7 @@ from .choices import Choice, choose_end, choose_pad, context_of
 from .errors import Errors, UniversalNERError
 from .hub import (
     FAST_TOKENIZER,
+    OLD_TOKENS,
     SLOW_TOKENIZER,
     SMALL_FILES,
     Listing,
@@ -421,6 +422,8 @@ def _settle(folder: Path, base: Base) -> dict[str, Any]:
         raise UniversalNERError(Errors.U161.format(name=base.name, reason=reason))
     pad = choose_pad(tokenizer, config, end, named=base.pad_token)
     tokenizer.eos_token, tokenizer.pad_token = end.token, pad.token
+    for name in OLD_TOKENS:
+        (folder / name).unlink(missing_ok=True)
     tokenizer.save_pretrained(folder)
     _write_ids(folder, config, end, pad)
     tokens, because = context_of(config)

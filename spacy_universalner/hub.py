@@ -23,13 +23,14 @@ from .student import INDEX, WEIGHTS, read_shards
 TOKEN_VARIABLE = "HF_TOKEN"
 FAST_TOKENIZER = "tokenizer.json"
 SLOW_TOKENIZER = ("tokenizer.model", "spiece.model", "vocab.txt", "vocab.json", "merges.txt")
+OLD_TOKENS = ("special_tokens_map.json", "added_tokens.json")
+"""What older versions of transformers wrote beside a tokenizer, and newer ones still let win over it."""
 SMALL_FILES = (
     "config.json",
     "generation_config.json",
     FAST_TOKENIZER,
     "tokenizer_config.json",
-    "special_tokens_map.json",
-    "added_tokens.json",
+    *OLD_TOKENS,
     "chat_template.jinja",
 )
 CHUNK = 1 << 20

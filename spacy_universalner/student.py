@@ -117,8 +117,10 @@ def _copy(manifest: Mapping[str, Any], source: Path, target: Path) -> None:
     if target.resolve() == source.resolve():
         return
     target.mkdir(parents=True, exist_ok=True)
-    for name in {ADAPTER, ADAPTER_CONFIG, WEIGHTS, INDEX} - manifest["files"].keys():
-        (target / name).unlink(missing_ok=True)  # of a student that was there before: they would be loaded too
+    if (target / MANIFEST).is_file():  # files of a student that was there before would be loaded too
+        for path in target.iterdir():
+            if path.is_file() and path.name not in manifest["files"]:
+                path.unlink()
     for name in manifest["files"]:
         shutil.copyfile(source / name, target / name)
     write_json(target / MANIFEST, manifest)

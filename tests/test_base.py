@@ -512,6 +512,9 @@ def test_end_and_pad_token_are_chosen_and_said(tiny_base, tmp_path, tokenizer, c
     folder = shutil.copytree(tiny_base, tmp_path / "other")
     edit("tokenizer_config.json", **tokenizer)(folder)
     edit("config.json", **config)(folder)
+    told = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf8"))
+    named = {key: told[key] for key in ("eos_token", "pad_token") if told.get(key)}
+    (folder / "special_tokens_map.json").write_text(json.dumps(named), encoding="utf8")  # as older versions wrote it
     installed = fetch_base(str(folder))
     manifest = check_manifest(installed, REQUIRED)
     assert (manifest["end"]["id"], manifest["pad"]["id"]) == ids

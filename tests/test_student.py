@@ -100,6 +100,17 @@ def test_copy(folder, tmp_path):
     assert not (tmp_path / "deep" / "copy" / "note.txt").exists()
 
 
+def test_a_copy_leaves_nothing_of_an_earlier_student(folder, tmp_path):
+    target = tmp_path / "copy"
+    write("special_tokens_map.json")(folder)
+    write_manifest(folder, {})
+    copy_student(folder, target)
+    (folder / "special_tokens_map.json").unlink()
+    manifest = write_manifest(folder, {})
+    copy_student(folder, target)
+    assert {path.name for path in target.iterdir()} == {*manifest["files"], MANIFEST}
+
+
 def test_copy_in_place(folder):
     manifest = write_manifest(folder, {})
     copy_student(folder, folder.parent / "." / folder.name)
