@@ -51,8 +51,10 @@ def open_pipeline(pipeline: str, labels: Sequence[str] = ()) -> Language:
         raise UniversalNERError(Errors.U195.format(pipeline=pipeline, reason=err)) from err
     if NAME not in nlp.pipe_names:
         raise UniversalNERError(Errors.U196.format(pipeline=pipeline, name=NAME, pipes=nlp.pipe_names))
+    if nlp.get_pipe(NAME).annotate == "ents":
+        nlp.get_pipe(NAME).annotate = "both"  # what is written is read from the span group
     if labels:
-        nlp.get_pipe(NAME).initialize(list, labels=list(labels))
+        nlp.get_pipe(NAME).set_labels(labels)
     return nlp
 
 

@@ -7,10 +7,12 @@ from spacy.language import Language
 from spacy_universalner.bulk import annotator
 from spacy_universalner.bulk.annotator import Annotator, open_pipeline
 from spacy_universalner.bulk.shards import cut
+from spacy_universalner.engines.transformers import TransformersEngine
 from spacy_universalner.errors import UniversalNERError
 from spacy_universalner.records import Passage
 from spacy_universalner.registry import Answer
 
+from ..pipelines import with_student
 from ..test_component import TRANSFORMERS, replaying, with_engine
 
 ANSWERS = {"Ada left Rome!": {"person": ["Ada"], "city": ["Rome"]}, "It rained!": {"person": [], "city": ["Oslo"]}}
@@ -131,6 +133,20 @@ def saved(tmp_path):
 @pytest.mark.parametrize(("labels", "expected"), [((), ("person", "city")), (("date", "city"), ("date", "city"))])
 def test_labels_are_those_given_or_the_pipelines(saved, labels, expected):
     assert open_pipeline(saved, labels).get_pipe("universal_ner").labels == expected
+
+
+@pytest.mark.parametrize("annotate", ["ents", "spans", "both"])
+def test_what_a_pipeline_writes_to_its_docs_does_not_matter(tmp_path, annotate):
+    replaying(ANSWERS, annotate=annotate).to_disk(tmp_path / "pipeline")
+    work = Annotator(open_pipeline(str(tmp_path / "pipeline")), form="jsonl", batch_size=2)
+    (shard,) = cut([Passage(str(number), text) for number, text in enumerate(ANSWERS)], 1000)
+    assert work(shard).row["spans"] == {"city": 1, "person": 1}
+
+
+def test_a_pipeline_is_opened_without_loading_its_student(tuned_student, tmp_path, monkeypatch):
+    with_student(tuned_student).to_disk(tmp_path / "pipeline")
+    monkeypatch.delattr(TransformersEngine, "extractor")
+    assert open_pipeline(str(tmp_path / "pipeline"), ["city"]).get_pipe("universal_ner").labels == ("city",)
 
 
 def test_a_label_that_cannot_be_asked_is_refused(saved):
