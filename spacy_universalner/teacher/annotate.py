@@ -82,20 +82,20 @@ def get_teacher(nlp: Language) -> Teacher:
     raise UniversalNERError(Errors.U033.format(pipes=nlp.pipe_names, task=TASK))
 
 
-def annotate(teacher: Teacher, passages: Iterable[Passage], *, batch_size: int = 16) -> Iterator[Reply | Unanswered]:
+def annotate(teacher: Teacher, passages: Iterable[Passage]) -> Iterator[Reply | Unanswered]:
     """Ask a teacher about each passage.
 
-    The model is asked directly, not through `nlp.pipe`, which would wait for the slowest reply of every batch.
+    The model is asked directly, not through `nlp.pipe`, which would wait for the slowest reply of every batch. One that
+    does not stream is handed as many passages at once as the pipeline's own `batch_size`.
 
     teacher (Teacher): of a pipeline as in configs/teacher.cfg.
     passages (Iterable[Passage]): streamed.
-    batch_size (int): passages handed at once to a model that does not stream.
     YIELDS (Reply | Unanswered): one a passage, in order, as replies arrive.
     """
     asked, kept = tee(passages)
     prompts = ([messages] for messages in teacher.messages(asked))
     streams = getattr(teacher.model, "streams", False)
-    batches = [prompts] if streams else minibatch(prompts, batch_size)
+    batches = [prompts] if streams else minibatch(prompts, teacher.nlp.batch_size)
     responses = (response for batch in batches for response in teacher.model(batch))
     for passage, response in zip(kept, responses, strict=True):
         completion = as_completion(response[0])

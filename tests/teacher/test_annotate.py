@@ -46,12 +46,14 @@ def nlp(tmp_path):
 
 
 def test_replies_come_back_in_order(nlp):
-    assert list(annotate(get_teacher(nlp), PASSAGES, batch_size=2)) == REPLIES
+    nlp.batch_size = 2
+    assert list(annotate(get_teacher(nlp), PASSAGES)) == REPLIES
 
 
 def test_passages_are_streamed(nlp):
     taken = []
-    replies = annotate(get_teacher(nlp), (taken.append(passage) or passage for passage in PASSAGES), batch_size=1)
+    nlp.batch_size = 1
+    replies = annotate(get_teacher(nlp), (taken.append(passage) or passage for passage in PASSAGES))
     next(replies)
     assert len(taken) < len(PASSAGES)
 
