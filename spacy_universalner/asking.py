@@ -70,7 +70,7 @@ def ask(encoder: Encoder, text: str, types: Sequence[str], dataset: str, *, cont
     passage = encoder.passage(text, dataset) if groups else []
     longest = len(passage) + max(map(len, prompts), default=0)
     if groups and longest + max_new_tokens > context:
-        raise UniversalNERError(Errors.U052.format(tokens=longest, context=context))
+        raise UniversalNERError(Errors.U052.format(tokens=longest, answer=max_new_tokens, context=context))
     limits = [
         min(max_new_tokens * len(names), context - len(passage) - len(prompt))
         for names, prompt in zip(groups, prompts, strict=True)

@@ -1,5 +1,6 @@
 """The `universal_ner` pipeline component: entities of whatever types the user names."""
 
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -143,7 +144,8 @@ class UniversalNER(Pipe):
     overlap_tokens (int): how many of them a window may share with the next, at most; a quarter of a window where it is
         more.
     scorer (Callable | None): used by `score`.
-    RAISES (UniversalNERError): a label that is not usable or listed twice, a threshold that is no share.
+    RAISES (UniversalNERError): a label that is not usable or listed twice, a threshold that is no share, a size of
+        windows that cannot be.
     """
 
     def __init__(
@@ -164,6 +166,10 @@ class UniversalNER(Pipe):
     ):
         if not 0 <= threshold <= 1:
             raise UniversalNERError(Errors.U182.format(got=threshold))
+        if max_passage_tokens < 1:
+            raise UniversalNERError(Errors.U008.format(name="max_passage_tokens", got=max_passage_tokens))
+        if overlap_tokens < 0:
+            raise UniversalNERError(Errors.U190.format(got=overlap_tokens))
         self.name = name
         self.engine = engine
         self.threshold = threshold
@@ -176,6 +182,7 @@ class UniversalNER(Pipe):
         self.overlap_tokens = overlap_tokens
         self.scorer = scorer
         self._configured = self._labels = check_labels(labels)
+        self._model = engine.model if isinstance(engine, Portable) else None
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -186,6 +193,10 @@ class UniversalNER(Pipe):
     def label_data(self) -> list[str] | dict[str, str]:
         """The labels as `initialize` takes them: names, or the descriptions by name."""
         return simplify_labels(self._labels)
+
+    def set_labels(self, labels: Labels) -> None:
+        """Ask for these types from now on. RAISES (UniversalNERError): one is not usable or listed twice."""
+        self._labels = check_labels(labels)
 
     def add_label(self, label: str, description: str | None = None) -> int:
         """Ask for one more type.
@@ -217,7 +228,7 @@ class UniversalNER(Pipe):
         if labels is None and not self._labels:
             labels = sorted({ent.label_ for example in get_examples() for ent in example.reference.ents})
         if labels is not None:
-            self._labels = check_labels(labels)
+            self.set_labels(labels)
         if engine is not None:
             self.engine = engine
         if isinstance(self.engine, Loadable):
@@ -332,7 +343,8 @@ class UniversalNER(Pipe):
     def from_disk(self, path: str | Path, *, exclude: Iterable[str] = ()) -> "UniversalNER":
         """Load labels, and use the student in the directory.
 
-        Labels of a config that is not the one saved stay: so `spacy.load(path, config=...)` can name others.
+        Labels of a config that is not the one saved stay: so `spacy.load(path, config=...)` can name others. A model
+        does not, as a warning tells.
         """
         path = Path(path)
         cfg = read_json(path / "cfg.json")
@@ -340,6 +352,9 @@ class UniversalNER(Pipe):
         if not self._configured or self._configured == configured:
             self._labels = saved
         if isinstance(self.engine, Portable) and STUDENT not in exclude and (path / STUDENT).is_dir():
+            if self._model not in (None, cfg.get("model", self._model)):
+                about = {"path": path / STUDENT, "model": self._model, "name": self.name}
+                warnings.warn(Errors.U191.format(**about), stacklevel=2)
             self.engine.model = str(path / STUDENT)
         return self
 
@@ -362,7 +377,8 @@ class UniversalNER(Pipe):
         return self
 
     def _to_cfg(self) -> dict[str, Any]:
-        return {"labels": simplify_labels(self._labels), "configured": simplify_labels(self._configured)}
+        labels = {"labels": simplify_labels(self._labels), "configured": simplify_labels(self._configured)}
+        return {**labels, "model": self._model}
 
 
 def _by_type(predictions: Sequence[Prediction]) -> dict[str, Prediction]:

@@ -40,7 +40,7 @@ class Errors(metaclass=_Coded):
     U021 = "{path} describes template {name!r} with other text than this version of spacy-universalner renders."
     U150 = (
         "The data set {name!r} is named, but the student was tuned with template {template}, which never told it one. "
-        "Leave dataset empty in the engine's config, or use a student tuned with dataset.v1."
+        "Leave dataset empty in the engine's config, or use a student tuned with a template that tells it: {known}."
     )
     U151 = (
         "The name of a data set {name!r} is not usable: {reason}. Expected one line of visible text, like 'conllpp', "
@@ -122,6 +122,10 @@ class Errors(metaclass=_Coded):
     U041 = "Label {label!r} occurs {count} times in labels {labels}. List each label once."
     U042 = "Label {label!r} is not usable: {reason}. Expected one line of visible text, like 'person'."
     U043 = "Got {docs} docs but {labels} label lists. Pass one list of labels per doc."
+    U189 = (
+        "The engine gave so many answers about the passages: {got}, expected one for each type asked: {expected}. Let "
+        "its extract answer every question, in order."
+    )
     U190 = "An overlap of {got} tokens is not possible. Expected 0, for none, or more."
     U180 = (
         "The description {description!r} of label {label!r} is not usable: {reason}. Expected one line of visible "
@@ -130,6 +134,10 @@ class Errors(metaclass=_Coded):
     U181 = (
         "The threshold is {threshold}, but the engine gives no scores that could reach it. Set threshold to 0 in the "
         "component's config, or use an engine with scores."
+    )
+    U191 = (
+        "The student in {path} is used, not {model}, which the config names. To use that one, set "
+        "nlp.get_pipe({name!r}).engine.model to it."
     )
     U182 = "The threshold must be between 0 and 1, got {got}."
     U183 = (
@@ -154,8 +162,8 @@ class Errors(metaclass=_Coded):
         "(`weasel run train`, or `weasel run fetch` for a base, once the directory is deleted)."
     )
     U052 = (
-        "A passage of {tokens} tokens with its question does not fit the student's context of {context}. Lower "
-        "max_passage_tokens in the component's config."
+        "A passage of {tokens} tokens with its question, and {answer} for an answer, do not fit the student's context "
+        "of {context}. Lower max_passage_tokens in the component's config, or max_new_tokens in the engine's."
     )
     U053 = "Engine {engine} has no answer recorded for passage {passage!r} and type {type!r}."
     U054 = "Unknown device {device!r}: {reason}. Use 'cpu', 'cuda', 'cuda:0' or 'mps', or leave it empty."

@@ -132,7 +132,7 @@ class Template:
         return [[item] for item in items]
 
     def passage(self, text: str, dataset: str = "") -> str:
-        """The exchange that all questions of a passage share. The name of its data set is used by dataset.v1 alone."""
+        """The exchange that all questions of a passage share. Its data set's name is for `DatasetTemplate` alone."""
         return fill(self.opening, text=text)
 
     def ask(self, types: Sequence[str]) -> str:
@@ -188,7 +188,8 @@ class Template:
     def check_dataset(self, name: str) -> None:
         """RAISES (UniversalNERError): the student is to be told a data set that it was never told in training."""
         if name:
-            raise UniversalNERError(Errors.U150.format(name=name, template=self.name))
+            known = ", ".join(one.name for one in TEMPLATES.values() if isinstance(one, DatasetTemplate))
+            raise UniversalNERError(Errors.U150.format(name=name, template=self.name, known=known))
 
     def save(self, folder: Path) -> None:
         write_json(folder / TEMPLATE_FILE, asdict(self))
@@ -248,7 +249,11 @@ class JointTemplate(Template):
     def read(self, answer: str, types: Sequence[str], scores: Sequence[float] = ()) -> list[Answer]:
         """An answer for each type; those whose lists were not finished, or never begun, are not complete."""
         found: dict[str, Answer] = {}
-        for name, mentions, whole in parse_lists(answer):
+        lists = parse_lists(answer)
+        said = sum(len(mentions) for _, mentions, _ in lists)
+        if scores and len(scores) != said:  # no lists of strings alone: which is whose is not known
+            scores = [min(scores)] * said
+        for name, mentions, whole in lists:
             found.setdefault(name, _answer(mentions, scores[: len(mentions)], complete=whole))
             scores = scores[len(mentions) :]
         return [found.get(clean(name), Answer(complete=False)) for name in types]

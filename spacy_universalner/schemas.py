@@ -281,7 +281,7 @@ class SystemSettings(Settings):
     )
     spans_key: Words | None = Field(title="Key of the doc.spans that hold what was found, null for doc.ents")
     score: Words | None = Field(title="Extension of a span that holds its score, null for none")
-    tell_dataset: bool = Field(title="Tell the engine the data set (asked = types, template dataset.v1)")
+    tell_dataset: bool = Field(title="Tell the engine the data set (asked = types, a template that names data sets)")
     trained_on: list[Words] = Field(title="The sets it has learnt from; {set} for each set that it is asked about")
     batch_size: PositiveInt = Field(title="Texts per batch of the pipeline")
 

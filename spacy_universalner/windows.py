@@ -5,6 +5,7 @@ from itertools import islice
 
 from .align import find_mentions
 from .chunking import CHARS_PER_TOKEN, chunk
+from .errors import Errors, UniversalNERError
 from .records import Prediction
 from .registry import Answer, Engine
 
@@ -38,7 +39,9 @@ def ask(
     asked = ((number, start, end) for number, spans in enumerate(windows) for start, end in spans)
     while some := list(islice(asked, WINDOWS_AT_ONCE)):
         passages = [texts[number][start:end] for number, start, end in some]
-        answers = engine.extract(passages, [types[number] for number, _, _ in some])
+        wanted = [types[number] for number, _, _ in some]
+        answers = engine.extract(passages, wanted)
+        _check_counts(answers, wanted)
         for (number, start, _), passage, answered in zip(some, passages, answers, strict=True):
             for parts, name, answer in zip(found[number], types[number], answered, strict=True):
                 parts.append(place_answer(name, answer, passage, start, first=first))
@@ -46,6 +49,13 @@ def ask(
         [merge(name, spans, parts) for name, parts in zip(names, of_text, strict=True)]
         for names, spans, of_text in zip(types, windows, found, strict=True)
     ]
+
+
+def _check_counts(answers: Sequence[Sequence[Answer]], types: Sequence[Sequence[str]]) -> None:
+    """RAISES (UniversalNERError): an engine has not answered each question about each passage."""
+    got, expected = [len(said) for said in answers], [len(asked) for asked in types]
+    if got != expected:
+        raise UniversalNERError(Errors.U189.format(got=got[:9], expected=expected[:9]))
 
 
 def cut_windows(text: str, max_tokens: int, overlap: int) -> Iterator[Span]:

@@ -201,6 +201,15 @@ def test_predict_asks_each_doc_its_own_labels():
     assert [[p.type for p in of_doc] for of_doc in predictions] == [["person"], ["sea", "city"]]
 
 
+WINDOWS = {"max_passage_tokens": (0, "U008.*max_passage_tokens"), "overlap_tokens": (-1, "U190.*-1")}
+
+
+@pytest.mark.parametrize(("setting", "value", "message"), [(key, *rest) for key, rest in WINDOWS.items()], ids=WINDOWS)
+def test_windows_that_cannot_be_are_refused(setting, value, message):
+    with pytest.raises(UniversalNERError, match=message):
+        replaying({"": {}}, **{setting: value})
+
+
 def test_predict_wants_labels_for_each_doc():
     nlp = replaying({"Ada.": {"person": ["Ada"]}})
     with pytest.raises(UniversalNERError, match=r"U043.*2 docs but 1"):

@@ -294,7 +294,7 @@ def test_a_bad_name_of_a_data_set(name, reason):
 @pytest.mark.parametrize("name", [name for name in TEMPLATES if not name.startswith("dataset")])
 def test_a_template_without_a_place_for_data_sets(name):
     TEMPLATES[name].check_dataset("")
-    with pytest.raises(UniversalNERError, match=f"U150.*'conllpp'.*{name}.*dataset.v1"):
+    with pytest.raises(UniversalNERError, match=f"U150.*'conllpp'.*{name}.*dataset.v1, dataset-twice.v1"):
         TEMPLATES[name].check_dataset("conllpp")
 
 
@@ -356,6 +356,11 @@ READ_TOGETHER = {
 @pytest.mark.parametrize(("said", "answers"), READ_TOGETHER.values(), ids=READ_TOGETHER)
 def test_an_answer_about_many_types(said, answers):
     assert ALL_IN_ONE_V1.read(said, ["person", "city", "date"]) == answers
+
+
+def test_scores_that_are_not_one_for_each_mention_are_nobodys():
+    said = '{"year": [1989], "city": ["Berlin"]}'
+    assert ALL_IN_ONE_V1.read(said, ["year", "city"], [0.9]) == [Answer(("1989",), (0.9,)), Answer(("Berlin",), (0.9,))]
 
 
 def test_a_type_asked_twice_is_answered_twice():

@@ -57,7 +57,8 @@ def test_a_pipeline_in_use_takes_the_student_it_is_given(saved, tiny_student):
     folder, before = saved
     nlp = with_student(tiny_student)
     assert ents(nlp(CONVERSATIONS[0].text)) != before[0]
-    nlp.from_disk(folder)
+    with pytest.warns(UserWarning, match=f"U191.*{tiny_student}"):
+        nlp.from_disk(folder)
     assert ents(nlp(CONVERSATIONS[0].text)) == before[0]
 
 
@@ -98,6 +99,13 @@ def test_labels_can_be_named_when_a_pipeline_is_loaded(saved):
     nlp = spacy.load(folder, config={"components.universal_ner.labels": ["person"]})
     assert nlp.get_pipe("universal_ner").labels == ("person",)
     assert ents(nlp(CONVERSATIONS[0].text)) == [(0, 3, "person"), (8, 13, "person")]
+
+
+def test_a_model_named_when_a_pipeline_is_loaded_is_told_not_to_be_used(saved):
+    folder, _ = saved
+    with pytest.warns(UserWarning, match="U191.*/my/other"):
+        nlp = spacy.load(folder, config={"components.universal_ner.engine.model": "/my/other"})
+    assert nlp.get_pipe("universal_ner").engine.model == str(folder / "universal_ner" / "student")
 
 
 def test_a_pipeline_without_labels_takes_those_on_disk(tmp_path):

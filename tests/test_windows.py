@@ -1,6 +1,7 @@
 import pytest
 
 from spacy_universalner import windows
+from spacy_universalner.errors import UniversalNERError
 from spacy_universalner.records import Prediction
 from spacy_universalner.registry import Answer
 from spacy_universalner.windows import ask, cut_windows, merge, place_answer
@@ -19,6 +20,22 @@ class Names:
             [Answer(found := tuple(name for name in self.names if name in text), (0.5,) * len(found)) for _ in names]
             for text, names in zip(passages, types, strict=True)
         ]
+
+
+class Fixed:
+    """Gives the answers it is made with."""
+
+    def __init__(self, *answers):
+        self.answers = answers
+
+    def extract(self, passages, types):
+        return list(self.answers)
+
+
+@pytest.mark.parametrize("answers", [(), ([Answer()],), ([Answer()] * 3,), ([Answer()] * 2,) * 2])
+def test_an_engine_that_does_not_answer_everything(answers):
+    with pytest.raises(UniversalNERError, match=r"U189.*expected.*\[2\]"):
+        ask(Fixed(*answers), ["Ada."], [["a", "b"]], max_tokens=9, overlap=0)
 
 
 # One window

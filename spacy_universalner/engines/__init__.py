@@ -36,7 +36,7 @@ def make_transformers_engine(
     min_score (float): an answer ends before a mention whose score is lower, 0 to 1. The default is the best of the
         default student on held-out passages. With `constrain` off and 0 here, answers are those of plain greedy
         generation.
-    dataset (str): the data set whose rules labels should follow, one that a student tuned with dataset.v1 was told in
+    dataset (str): the data set whose rules labels should follow, one that a student tuned on gold data was told in
         training; "" for none.
     """
     from .transformers import TransformersEngine

@@ -47,8 +47,9 @@ class OpenAIEngine:
         min_score: float = 0.0,
         dataset: str = "",
     ):
-        if concurrency < 1:
-            raise UniversalNERError(Errors.U008.format(name="concurrency", got=concurrency))
+        for setting, value in (("concurrency", concurrency), ("max_new_tokens", max_new_tokens)):
+            if value < 1:
+                raise UniversalNERError(Errors.U008.format(name=setting, got=value))
         self.base_url = base_url
         self.name = name
         self.model = model
@@ -72,6 +73,14 @@ class OpenAIEngine:
         self._encoder: Encoder | None = None
         self._context = NO_LIMIT
         self._served: Served | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without what was loaded: another process loads it itself."""
+        return {**self.__dict__, "_encoder": None}
+
+    def load(self) -> None:
+        """Load the student's words and greet the server now. RAISES (UniversalNERError): see `encoder` and `served`."""
+        _ = self.encoder, self.served
 
     def save_model(self, folder: str) -> None:
         """Copy the student without its weights into a folder."""
@@ -161,11 +170,13 @@ class OpenAIEngine:
                     reply = await client.post("/completions", body=body, cast_to=object)
                 except Exception as err:  # whatever the client raises
                     raise self._explain(err, served.names) from err
+                before = len(question.ids)
                 try:
-                    stopped = add_reply(asker, question, reply)
+                    stopped = add_reply(asker, question, reply) and served.vllm
+                    if stopped and len(question.ids) == before:
+                        raise ValueError("it stops before the end of an answer, and says no more when asked to go on")
                 except (ValueError, TypeError, LookupError, AttributeError) as err:
                     raise self._error(Errors.U174, reason=f"{type(err).__name__}: {err}") from err
-                stopped = stopped and served.vllm
 
     def _body(self, asker: Asker, question: Question, *, vllm: bool) -> dict[str, Any]:
         """A request, greedy whatever the server's defaults are."""

@@ -9,6 +9,7 @@ from transformers import AutoTokenizer
 from ..base import find_base
 from ..causal import open_adapted, open_model
 from ..encoding import Encoder
+from ..errors import Errors, UniversalNERError
 from ..extraction import Extractor
 from ..hardware import pick_device, pick_dtype
 from ..prompts import load_template
@@ -36,6 +37,8 @@ class TransformersEngine:
         min_score: float = 0.0,
         dataset: str = "",
     ):
+        if max_new_tokens < 1:
+            raise UniversalNERError(Errors.U008.format(name="max_new_tokens", got=max_new_tokens))
         self.model = model
         self.revision = revision
         self.template = template

@@ -39,6 +39,8 @@ class VLLMEngine:
         min_score: float = 0.0,
         dataset: str = "",
     ):
+        if max_new_tokens < 1:
+            raise UniversalNERError(Errors.U008.format(name="max_new_tokens", got=max_new_tokens))
         self.model = model
         self.dtype = dtype
         self.tensor_parallel_size = tensor_parallel_size
@@ -66,6 +68,14 @@ class VLLMEngine:
         if self._server is None:
             self._server = self._load(find_student(self.model))
         return self._server
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without what was loaded: another process loads it itself."""
+        return {**self.__dict__, "_server": None}
+
+    def load(self) -> None:
+        """Load the student now. RAISES (UniversalNERError): see `server`."""
+        _ = self.server
 
     def save_model(self, folder: str) -> None:
         """Write the whole student into a folder: what is adapters to a base, together with that."""

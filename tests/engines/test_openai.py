@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import pickle
 import shutil
 import socket
 
@@ -260,9 +261,32 @@ def test_a_data_set_the_student_was_never_told(asked, tuned_student):
         make_engine(asked.url, tuned_student, dataset="set one").extract(["A."], [["person"]])
 
 
-def test_no_requests_in_flight_at_all(tuned_student):
-    with pytest.raises(UniversalNERError, match=r"U008.*concurrency"):
-        make_engine("http://localhost/v1", tuned_student, concurrency=0)
+@pytest.mark.parametrize("setting", ["concurrency", "max_new_tokens"])
+def test_settings_that_ask_nothing(tuned_student, setting):
+    with pytest.raises(UniversalNERError, match=rf"U008.*{setting}"):
+        make_engine("http://localhost/v1", tuned_student, **{setting: 0})
+
+
+def test_a_server_that_hides_the_token_it_stopped_at(tuned_student, monkeypatch):
+    """Like vLLM before it told token_ids: asked to go on, it stops at once, for ever."""
+    with serving(tuned_student) as server:
+        complete = server.complete
+        monkeypatch.setattr(server, "complete", lambda body: complete({**body, "return_token_ids": False}))
+        with pytest.raises(UniversalNERError, match="U174.*stops before the end"):
+            make_engine(server.url, tuned_student, logprobs=0).extract(PASSAGES[:1], [["person"]])
+    assert len(server.requests) < 9
+
+
+def test_what_is_wrong_shows_when_it_is_loaded(asked, tuned_student, tmp_path):
+    make_engine(asked.url, tuned_student).load()
+    with pytest.raises(UniversalNERError, match="U051"):
+        make_engine(asked.url, tmp_path / "none").load()
+
+
+def test_another_process_reads_it_itself(asked, tuned_student):
+    engine = make_engine(asked.url, tuned_student)
+    expected = engine.extract(PASSAGES[:1], [["person"]])
+    assert pickle.loads(pickle.dumps(engine)).extract(PASSAGES[:1], [["person"]]) == expected
 
 
 MODELS = {
