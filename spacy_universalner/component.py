@@ -182,7 +182,7 @@ class UniversalNER(Pipe):
         self.overlap_tokens = overlap_tokens
         self.scorer = scorer
         self._configured = self._labels = check_labels(labels)
-        self._model = engine.model if isinstance(engine, Portable) else None
+        self._model = str(engine.model) if isinstance(engine, Portable) and engine.model else None
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -352,10 +352,11 @@ class UniversalNER(Pipe):
         if not self._configured or self._configured == configured:
             self._labels = saved
         if isinstance(self.engine, Portable) and STUDENT not in exclude and (path / STUDENT).is_dir():
-            if self._model not in (None, cfg.get("model", self._model)):
-                about = {"path": path / STUDENT, "model": self._model, "name": self.name}
+            student = str(path / STUDENT)
+            if self._model not in (None, student, cfg.get("model", self._model)):
+                about = {"path": student, "model": self._model, "name": self.name}
                 warnings.warn(Errors.U191.format(**about), stacklevel=2)
-            self.engine.model = str(path / STUDENT)
+            self.engine.model = student
         return self
 
     def to_bytes(self, *, exclude: Iterable[str] = ()) -> bytes:

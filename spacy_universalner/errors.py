@@ -122,10 +122,7 @@ class Errors(metaclass=_Coded):
     U041 = "Label {label!r} occurs {count} times in labels {labels}. List each label once."
     U042 = "Label {label!r} is not usable: {reason}. Expected one line of visible text, like 'person'."
     U043 = "Got {docs} docs but {labels} label lists. Pass one list of labels per doc."
-    U189 = (
-        "The engine gave so many answers about the passages: {got}, expected one for each type asked: {expected}. Let "
-        "its extract answer every question, in order."
-    )
+    U189 = "The engine answered {got} {of} of {expected}. Let its extract answer each passage and each type, in order."
     U190 = "An overlap of {got} tokens is not possible. Expected 0, for none, or more."
     U180 = (
         "The description {description!r} of label {label!r} is not usable: {reason}. Expected one line of visible "
@@ -198,6 +195,10 @@ class Errors(metaclass=_Coded):
     U174 = (
         "The reply of {url} is no completion of the token ids that were sent ({reason}). Use a server that takes them, "
         "as vLLM and llama.cpp do."
+    )
+    U176 = (
+        "The server at {url} calls itself vLLM but does not tell the tokens of an answer (token_ids). Use a newer "
+        "version: 0.32 does."
     )
     U175 = (
         "The environment variable {variable} is not set. Put the server's key into it, or set api_key_env to null in "

@@ -117,13 +117,18 @@ def _copy(manifest: Mapping[str, Any], source: Path, target: Path) -> None:
     if target.resolve() == source.resolve():
         return
     target.mkdir(parents=True, exist_ok=True)
-    if (target / MANIFEST).is_file():  # files of a student that was there before would be loaded too
-        for path in target.iterdir():
-            if path.is_file() and path.name not in manifest["files"]:
-                path.unlink()
+    for name in _files_before(target) - manifest["files"].keys():
+        (target / name).unlink(missing_ok=True)
     for name in manifest["files"]:
         shutil.copyfile(source / name, target / name)
     write_json(target / MANIFEST, manifest)
+
+
+def _files_before(folder: Path) -> set[str]:
+    """Files of a student that may be in a folder before: they would be loaded with those of another."""
+    return {ADAPTER, ADAPTER_CONFIG, WEIGHTS, INDEX} | (
+        read_json(folder / MANIFEST).get("files", {}).keys() if (folder / MANIFEST).is_file() else set()
+    )
 
 
 def find_student(model: str | None) -> Path:

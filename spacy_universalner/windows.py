@@ -53,9 +53,11 @@ def ask(
 
 def _check_counts(answers: Sequence[Sequence[Answer]], types: Sequence[Sequence[str]]) -> None:
     """RAISES (UniversalNERError): an engine has not answered each question about each passage."""
-    got, expected = [len(said) for said in answers], [len(asked) for asked in types]
-    if got != expected:
-        raise UniversalNERError(Errors.U189.format(got=got[:9], expected=expected[:9]))
+    if len(answers) != len(types):
+        raise UniversalNERError(Errors.U189.format(got=len(answers), of="passages", expected=len(types)))
+    for said, asked in zip(answers, types, strict=True):
+        if len(said) != len(asked):
+            raise UniversalNERError(Errors.U189.format(got=len(said), of="types", expected=len(asked)))
 
 
 def cut_windows(text: str, max_tokens: int, overlap: int) -> Iterator[Span]:

@@ -32,10 +32,19 @@ class Fixed:
         return list(self.answers)
 
 
-@pytest.mark.parametrize("answers", [(), ([Answer()],), ([Answer()] * 3,), ([Answer()] * 2,) * 2])
-def test_an_engine_that_does_not_answer_everything(answers):
-    with pytest.raises(UniversalNERError, match=r"U189.*expected.*\[2\]"):
-        ask(Fixed(*answers), ["Ada."], [["a", "b"]], max_tokens=9, overlap=0)
+TWO = [Answer(), Answer()]
+COUNTS = {
+    "too few passages": ([TWO] * 11, "11 passages of 12"),
+    "too many passages": ([TWO] * 13, "13 passages of 12"),
+    "too few types": ([*[TWO] * 11, TWO[:1]], "1 types of 2"),
+    "too many types": ([*[TWO] * 11, TWO * 2], "4 types of 2"),
+}
+
+
+@pytest.mark.parametrize(("answers", "message"), COUNTS.values(), ids=COUNTS)
+def test_an_engine_that_does_not_answer_everything(answers, message):
+    with pytest.raises(UniversalNERError, match=f"U189.*{message}"):
+        ask(Fixed(*answers), ["Ada."] * 12, [["a", "b"]] * 12, max_tokens=9, overlap=0)
 
 
 # One window

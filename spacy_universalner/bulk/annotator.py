@@ -37,7 +37,7 @@ class Result:
 
 
 def open_pipeline(pipeline: str, labels: Sequence[str] = ()) -> Language:
-    """Load a pipeline to ask for labels.
+    """Load a pipeline to ask for labels, which writes all it finds to the span group, whatever it is set to annotate.
 
     pipeline (str): its folder, or the name of its package.
     labels (Sequence[str]): the types to ask for; none for those of the pipeline.

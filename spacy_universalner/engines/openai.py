@@ -173,10 +173,10 @@ class OpenAIEngine:
                 before = len(question.ids)
                 try:
                     stopped = add_reply(asker, question, reply) and served.vllm
-                    if stopped and len(question.ids) == before:
-                        raise ValueError("it stops before the end of an answer, and says no more when asked to go on")
                 except (ValueError, TypeError, LookupError, AttributeError) as err:
                     raise self._error(Errors.U174, reason=f"{type(err).__name__}: {err}") from err
+                if stopped and len(question.ids) == before:  # else it would be asked to go on for ever
+                    raise self._error(Errors.U176)
 
     def _body(self, asker: Asker, question: Question, *, vllm: bool) -> dict[str, Any]:
         """A request, greedy whatever the server's defaults are."""

@@ -272,7 +272,7 @@ def test_a_server_that_hides_the_token_it_stopped_at(tuned_student, monkeypatch)
     with serving(tuned_student) as server:
         complete = server.complete
         monkeypatch.setattr(server, "complete", lambda body: complete({**body, "return_token_ids": False}))
-        with pytest.raises(UniversalNERError, match="U174.*stops before the end"):
+        with pytest.raises(UniversalNERError, match="U176.*token_ids"):
             make_engine(server.url, tuned_student, logprobs=0).extract(PASSAGES[:1], [["person"]])
     assert len(server.requests) < 9
 
