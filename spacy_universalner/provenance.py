@@ -23,6 +23,8 @@ LOCAL, HUB = "local folder", "hub, "
 OPENAI = re.compile(r"(chat)?gpt-(?!oss)|o\d(-|$)|text-davinci|davinci")
 SEE_CARD = "see the base's own card"
 NOT_KNOWN = "not known"
+TELLING = ("bulk", "card", "report", "teacher")
+"""Parts of this package that no score depends on."""
 
 
 def describe_training(
@@ -158,9 +160,10 @@ def find_version(package: str) -> str | None:
 
 @cache
 def hash_code() -> str:
-    """A hash of this package's modules: where one of them changed, so may what it computes."""
+    """A hash of this package's modules, but for those that tell of results: where one changed, so may a result."""
     folder = Path(__file__).parent
-    return sha256_json([(str(path.relative_to(folder)), sha256_file(path)) for path in sorted(folder.rglob("*.py"))])
+    modules = [path for path in sorted(folder.rglob("*.py")) if path.relative_to(folder).parts[0] not in TELLING]
+    return sha256_json([(str(path.relative_to(folder)), sha256_file(path)) for path in modules])
 
 
 def find_commit() -> str | None:

@@ -169,6 +169,14 @@ def test_other_gold_is_another_result(study, monkeypatch):
     assert made["trainers"] == 1
 
 
+def test_other_code_is_another_result(study, monkeypatch):
+    study(arms())
+    made = count_trainers(monkeypatch)
+    monkeypatch.setattr(ablation, "hash_code", lambda: "changed")
+    study(arms())
+    assert made["trainers"] == 1
+
+
 def test_another_question_is_another_result(study, monkeypatch):
     study(arms())
     made = count_trainers(monkeypatch)

@@ -240,7 +240,7 @@ def test_what_a_system_was_trained_on(tmp_path):
     assert system.list_trained(make_dataset("ncbi")) == ("ncbi", "movie")
 
 
-def test_the_fingerprint_changes_with_the_file_and_the_pipeline(tmp_path):
+def test_the_fingerprint_changes_with_the_file_the_pipeline_and_the_code(tmp_path, monkeypatch):
     (tmp_path / "tiny").mkdir()
     pipeline = tmp_path / "tiny" / "meta.json"
     pipeline.write_text("{}")
@@ -251,7 +251,9 @@ def test_the_fingerprint_changes_with_the_file_and_the_pipeline(tmp_path):
     seen.add(load_system(path).fingerprint(make_dataset()))
     path.write_text(path.read_text() + "\n# another\n")
     seen.add(load_system(path).fingerprint(make_dataset()))
-    assert len(seen) == 3
+    monkeypatch.setattr("spacy_universalner.systems.system.hash_code", lambda: "changed")
+    seen.add(load_system(path).fingerprint(make_dataset()))
+    assert len(seen) == 4
 
 
 def test_systems_are_named_by_their_files_or_paths(tmp_path):
