@@ -31,7 +31,7 @@ def main(
     seeds: Annotated[int, Option(min=1, help="Students of each kind, for what chance makes of them")] = 1,
     reports: Annotated[Path, Option(help="Folder of the pages")] = Path("reports/ablation"),
     device: Annotated[
-        str, Option(envvar="SPACY_UNIVERSALNER_DEVICE", help="cpu, cuda, mps; empty: what there is")
+        str, Option(help="cpu, cuda, mps; empty: what SPACY_UNIVERSALNER_DEVICE names, or what there is")
     ] = "",
 ) -> None:
     """Run a study, or go on with it; students that are done are not tuned again."""

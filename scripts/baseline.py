@@ -23,7 +23,7 @@ def main(
     config: Annotated[Path, Option(help="Settings, section [baseline]")] = Path("configs/baseline.cfg"),
     folder: Annotated[Path, Option(help="Folder of the baselines")] = Path("training/baselines"),
     device: Annotated[
-        str, Option(envvar="SPACY_UNIVERSALNER_DEVICE", help="cpu, cuda, mps; empty: what there is")
+        str, Option(help="cpu, cuda, mps; empty: what SPACY_UNIVERSALNER_DEVICE names, or what there is")
     ] = "",
 ) -> None:
     """Train on the train split of a set, and write a spaCy pipeline; the same command goes on after a stop (bert)."""

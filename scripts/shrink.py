@@ -20,7 +20,7 @@ def main(
     train: Annotated[Path, Option(help="Conversations to learn from")] = Path("corpus/train.jsonl"),
     dev: Annotated[Path, Option(help="Conversations for the validation loss and F1")] = Path("corpus/dev.jsonl"),
     device: Annotated[
-        str, Option(envvar="SPACY_UNIVERSALNER_DEVICE", help="cpu, cuda, mps; empty: what there is")
+        str, Option(help="cpu, cuda, mps; empty: what SPACY_UNIVERSALNER_DEVICE names, or what there is")
     ] = "",
     ignore_memory: Annotated[bool, Option("--ignore-memory", help="Go on where memory seems not to suffice")] = False,
 ) -> None:

@@ -19,7 +19,7 @@ def main(
     config: Annotated[Path, Option(help="Settings, section [train]")] = Path("configs/train.cfg"),
     student: Annotated[Path, Option(help="Folder of the tuned student")] = Path("training/student"),
     device: Annotated[
-        str, Option(envvar="SPACY_UNIVERSALNER_DEVICE", help="cpu, cuda, mps; empty: what there is")
+        str, Option(help="cpu, cuda, mps; empty: what SPACY_UNIVERSALNER_DEVICE names, or what there is")
     ] = "",
     ignore_memory: Annotated[bool, Option("--ignore-memory", help="Go on where memory seems not to suffice")] = False,
 ) -> None:

@@ -9,11 +9,16 @@ import torch
 
 from .errors import Errors, UniversalNERError
 
+VARIABLE = "SPACY_UNIVERSALNER_DEVICE"
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
 def pick_device(name: str | None) -> torch.device:
-    """The device named, or the first accelerator there is, or the CPU. RAISES (UniversalNERError): no such device."""
+    """The device named, or the environment's, or the first accelerator there is, or the CPU.
+
+    RAISES (UniversalNERError): no such device.
+    """
+    name = name or os.environ.get(VARIABLE)
     if not name:
         accelerator = torch.accelerator.current_accelerator(check_available=True)
         return accelerator or torch.device("cpu")
