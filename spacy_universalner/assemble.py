@@ -5,7 +5,7 @@ from pathlib import Path
 from spacy.language import Language
 from spacy.util import load_model_from_config
 
-from .card.student import describe_pipeline
+from .card.student import describe_pipeline, tell_training
 from .component import NAME
 from .errors import Errors, UniversalNERError
 from .schemas import read_config
@@ -35,7 +35,10 @@ def assemble(config: Path, student: Path, *, name: str, version: str) -> Languag
             "version": version,
             **describe_pipeline(manifest),
             "requirements": ["spacy-universalner>=0.1.0"],
-            "student": {key: manifest.get(key) for key in ("base", "method", "template", "training")},
+            "student": {
+                **{key: manifest.get(key) for key in ("base", "method", "template")},
+                "training": tell_training(manifest),
+            },
         }
     )
     return nlp

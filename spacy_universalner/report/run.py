@@ -150,6 +150,7 @@ def tabulate_corpus(run: Run) -> Table:
 def tabulate_student(manifest: Mapping[str, Any]) -> Table:
     """What the student's manifest says, one line a value; files by the start of their sha256."""
     shown = {key: value for key, value in manifest.items() if key != "files"}
+    shown["training"] = tell_training(manifest)
     files = {f"sha256 of {name}": f"{sha[:16]}…" for name, sha in manifest.get("files", {}).items()}
     return Table("Student", ("what", "value"), [*_flatten(shown), *files.items()])
 
@@ -239,7 +240,10 @@ def render_markdown(run: Run) -> str:
     ]
     parts = ["# Report", "\n".join(f"- {what}: {number} ({more})" for what, number, more in list_headline(run))]
     if run.missing:
-        parts.append("Missing: " + ", ".join(f"`{path}`" for path in run.missing))
+        parts.append(
+            "Not in it, since it was not there or is of another student: "
+            + ", ".join(f"`{path}`" for path in run.missing)
+        )
     parts += map(format_markdown, tables)
     confidence = tabulate_confidence(run.dev, run.zero_shot)
     parts += map(format_markdown, confidence) if confidence else [f"## Confidence\n\n{NO_SCORES}"]

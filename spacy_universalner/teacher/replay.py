@@ -110,7 +110,7 @@ class DefiningModel:
         self._path = path
 
     @cached_property
-    def _definitions(self) -> dict[str, list[str]]:
+    def _definitions(self) -> dict[str, str]:
         return read_definitions(self._path)
 
     def __call__(self, prompts: Iterable[Iterable[Any]]) -> Iterable[Iterable[Any]]:

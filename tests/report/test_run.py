@@ -126,7 +126,7 @@ def test_empty_corpus_and_log(paths):
     write_json(paths["corpus"], empty)
     write_rows(paths["log"], [])
     run = report.read_run(**paths)
-    assert "No loss was logged" in report.render_html(run)
+    assert "No loss to show" in report.render_html(run)
     assert report.render_markdown(run)
 
 
