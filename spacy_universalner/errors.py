@@ -136,6 +136,7 @@ class Errors(metaclass=_Coded):
         "The student in {path} is used, not {model}, which the config names. To use that one, set "
         "nlp.get_pipe({name!r}).engine.model to it."
     )
+    U192 = "begin must be above 0 and at most 0.5 (where it is the likelier), got {got}."
     U182 = "The threshold must be between 0 and 1, got {got}."
     U183 = (
         "The group {key!r} holds {spans} spans but {scores} scores: it was changed after it was annotated. Read the "

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from .answering import Answering, Vocabulary
+from .answering import LIKELIER, Answering, Vocabulary
 from .asking import ask
 from .attention import can_pack
 from .choices import context_of
@@ -82,6 +82,7 @@ class Extractor:
         as the context reaches.
     constrain (bool): let answers name only what stands in the passage.
     min_score (float): an answer ends before a mention of which the student is less sure than this (see `scoring`).
+    begin (float): how probable a list of something must be to be begun, at most 0.5.
     """
 
     def __init__(
@@ -93,6 +94,7 @@ class Extractor:
         max_new_tokens: int,
         constrain: bool = False,
         min_score: float = 0.0,
+        begin: float = LIKELIER,
     ):
         self.model = model
         self.encoder = encoder
@@ -101,6 +103,7 @@ class Extractor:
         self.max_new_tokens = max_new_tokens
         self.constrain = constrain
         self.min_score = min_score
+        self.begin = begin
         self.context = context_of(model.config)[0]
         self.vocabulary = Vocabulary(encoder)
         self.packed = can_pack(model)
@@ -148,6 +151,7 @@ class Extractor:
                 copying=copying.within(self.template.literals(names)),
                 constrain=self.constrain,
                 min_score=self.min_score,
+                begin=self.begin,
             )
             for names, limit in zip(asked.types, asked.limits, strict=True)
         ]

@@ -30,10 +30,13 @@ def plain():
     return Vocabulary(Encoder(make_tiny_tokenizer(), PLAIN_V1))
 
 
-def make_answering(vocabulary, *, types=("person",), passage=PASSAGE, limit=64, constrain=False, min_score=0.0):
+def make_answering(
+    vocabulary, *, types=("person",), passage=PASSAGE, limit=64, constrain=False, min_score=0.0, begin=0.5
+):
     template = vocabulary.encoder.template
     copying = Copying(passage, template.literals(types), ascii=template.ascii)
-    return Answering(vocabulary, types, limit=limit, copying=copying, constrain=constrain, min_score=min_score)
+    held = {"constrain": constrain, "min_score": min_score, "begin": begin}
+    return Answering(vocabulary, types, limit=limit, copying=copying, **held)
 
 
 def make_logits(vocabulary, values) -> Logits:
@@ -159,6 +162,25 @@ CUTS = {
     "unsure of a later one": ({"G": 0.04}, ("Ada",)),
     "unsure of the last": ({"Paris": 0.04}, ("Ada", "Grace")),
 }
+
+
+@pytest.mark.parametrize(("begin", "begun"), [(0.5, False), (0.3, False), (0.2, True)])
+@pytest.mark.parametrize("constrain", [True, False])
+def test_a_list_is_begun_where_it_is_probable_enough(tokenizer, begin, begun, constrain):
+    vocabulary = Vocabulary(Encoder(tokenizer, PLAIN_V1))
+    before, none, some = vocabulary.fork
+    answering = make_answering(vocabulary, constrain=constrain, begin=begin)
+    for token in before:
+        answering.take(prefer(vocabulary, [token]), 0)
+    values = torch.full((1, len(tokenizer)), -99.0)
+    values[0, none], values[0, some] = math.log(0.7), math.log(0.25)
+    answering.take(make_logits(vocabulary, values), 0)
+    assert (answering.ids[-1] == some) == begun
+    assert answering.text.endswith(vocabulary.encoder.decode([some if begun else none]))
+
+
+def test_an_object_has_no_list_to_begin():
+    assert Vocabulary(Encoder(make_tiny_tokenizer(), ALL_IN_ONE_V1)).fork is None
 
 
 @pytest.mark.parametrize(("sure", "mentions"), CUTS.values(), ids=CUTS)

@@ -16,13 +16,14 @@ from .jobs import JobError
 from .summary import DTYPES, share_identical
 
 # What the others are asked for too: greedy answers, whatever they say.
-PLAIN: dict[str, Any] = {"constrain": False, "min_score": 0.0}
+PLAIN: dict[str, Any] = {"constrain": False, "min_score": 0.0, "begin": 0.5}
 # Each variant changes these settings of the engine; one that the engine does not have is reported as missing.
 VARIANTS: dict[str, dict[str, Any]] = {
     "default": {},
     "plain": PLAIN,
-    "constrain only": {"min_score": 0.0},
-    "min_score only": {"constrain": False},
+    "constrain only": {"min_score": 0.0, "begin": 0.5},
+    "min_score only": {"constrain": False, "begin": 0.5},
+    "begin only": {"constrain": False, "min_score": 0.0},
     "batch_tokens 4096": {"batch_tokens": 4096},
     "bfloat16": {"dtype": "bfloat16"},
     "int8": {"dtype": "int8"},

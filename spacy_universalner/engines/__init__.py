@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from ..answering import MIN_SCORE
+from ..answering import BEGIN, MIN_SCORE
 from ..registry import Engine, spacy
 
 
@@ -17,6 +17,7 @@ def make_transformers_engine(
     max_new_tokens: int = 128,
     constrain: bool = True,
     min_score: float = MIN_SCORE,
+    begin: float = BEGIN,
     dataset: str = "",
 ) -> Engine:
     """A student run with Hugging Face transformers.
@@ -34,8 +35,10 @@ def make_transformers_engine(
         fewer. A student asked all types in one question (all-in-one.v1) has so many for each type.
     constrain (bool): let the student name only what stands in the passage, so that every mention can be placed.
     min_score (float): an answer ends before a mention whose score is lower, 0 to 1. The default is the best of the
-        default student on held-out passages. With `constrain` off and 0 here, answers are those of plain greedy
-        generation.
+        default student on held-out passages. With `constrain` off, 0 here and `begin` at 0.5, answers are those of
+        plain greedy generation.
+    begin (float): a list of something is begun where it is at least so probable, up to 0.5: where it is the likelier.
+        Lower finds more, above all in text unlike what was learnt, and is wrong more often.
     dataset (str): the data set whose rules labels should follow, one that a student tuned on gold data was told in
         training; "" for none.
     """
@@ -51,6 +54,7 @@ def make_transformers_engine(
         max_new_tokens=max_new_tokens,
         constrain=constrain,
         min_score=min_score,
+        begin=begin,
         dataset=dataset,
     )
 

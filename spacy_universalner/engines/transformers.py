@@ -6,6 +6,7 @@ from typing import Any
 
 from transformers import AutoTokenizer
 
+from ..answering import LIKELIER
 from ..base import find_base
 from ..causal import open_adapted, open_model
 from ..encoding import Encoder
@@ -35,8 +36,11 @@ class TransformersEngine:
         max_new_tokens: int,
         constrain: bool = False,
         min_score: float = 0.0,
+        begin: float = LIKELIER,
         dataset: str = "",
     ):
+        if not 0 < begin <= LIKELIER:
+            raise UniversalNERError(Errors.U192.format(got=begin))
         if max_new_tokens < 1:
             raise UniversalNERError(Errors.U008.format(name="max_new_tokens", got=max_new_tokens))
         self.model = model
@@ -48,6 +52,7 @@ class TransformersEngine:
         self.max_new_tokens = max_new_tokens
         self.constrain = constrain
         self.min_score = min_score
+        self.begin = begin
         self.dataset = dataset
 
     @property
@@ -107,6 +112,7 @@ class TransformersEngine:
             max_new_tokens=self.max_new_tokens,
             constrain=self.constrain,
             min_score=self.min_score,
+            begin=self.begin,
         )
         if self.dtype == "int8":
             quantize(model)  # last: the checks before it compare what rounding to int8 would make differ

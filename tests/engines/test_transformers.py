@@ -12,11 +12,11 @@ from spacy_universalner.student import write_manifest
 
 from ..conftest import CONVERSATIONS
 
+SETTINGS = {"device": "cpu", "dtype": "float32", "batch_tokens": 4096, "max_new_tokens": 16}
+
 
 def make_engine(model, **settings) -> TransformersEngine:
-    return TransformersEngine(
-        model=str(model), device="cpu", dtype="float32", batch_tokens=4096, max_new_tokens=16, **settings
-    )
+    return TransformersEngine(model=str(model), **{**SETTINGS, **settings})
 
 
 def make_student(base, folder, template):
@@ -45,6 +45,12 @@ def test_an_unknown_device(tiny_student):
     engine.device = "abacus"
     with pytest.raises(UniversalNERError, match=r"U054.*abacus"):
         engine.extract(["A."], [["person"]])
+
+
+@pytest.mark.parametrize("setting", [{"begin": 0.0}, {"begin": 0.6}, {"max_new_tokens": 0}], ids=str)
+def test_settings_that_cannot_be(setting):
+    with pytest.raises(UniversalNERError, match=f"U.*{next(iter(setting))}"):
+        make_engine("anywhere", **setting)
 
 
 def test_contracts():
