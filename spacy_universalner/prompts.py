@@ -250,9 +250,7 @@ class JointTemplate(Template):
         """An answer for each type; those whose lists were not finished, or never begun, are not complete."""
         found: dict[str, Answer] = {}
         lists = parse_lists(answer)
-        said = sum(len(mentions) for _, mentions, _ in lists)
-        if scores and len(scores) != said:  # no lists of strings alone: which is whose is not known
-            scores = [min(scores)] * said
+        scores = _fit_scores(scores, sum(len(mentions) for _, mentions, _ in lists))
         for name, mentions, whole in lists:
             found.setdefault(name, _answer(mentions, scores[: len(mentions)], complete=whole))
             scores = scores[len(mentions) :]
@@ -471,13 +469,18 @@ def name_fault(name: object) -> str:
 
 def _answer(mentions: Sequence[str], scores: Sequence[float], *, complete: bool) -> Answer:
     """An answer without repetition: a mention said twice has the score of the first time."""
-    if scores and len(scores) != len(mentions):  # no list of strings: which is whose is not known
-        scores = [min(scores)] * len(mentions)
+    scores = _fit_scores(scores, len(mentions))
     if not scores:
         return Answer(_distinct(mentions), complete=complete)
     scored = dict(zip(reversed(mentions), reversed(scores), strict=True))
     distinct = _distinct(mentions)
     return Answer(distinct, tuple(scored[mention] for mention in distinct), complete)
+
+
+def _fit_scores(scores: Sequence[float], count: int) -> Sequence[float]:
+    """A score for each mention: the lowest for all where not all of them are strings, so that which is whose is not
+    known."""
+    return scores if not scores or len(scores) == count else [min(scores)] * count
 
 
 def _distinct(mentions: Sequence[str]) -> tuple[str, ...]:
