@@ -126,9 +126,11 @@ def _copy(manifest: Mapping[str, Any], source: Path, target: Path) -> None:
 
 def _files_before(folder: Path) -> set[str]:
     """Files of a student that may be in a folder before: they would be loaded with those of another."""
-    return {ADAPTER, ADAPTER_CONFIG, WEIGHTS, INDEX} | (
-        read_json(folder / MANIFEST).get("files", {}).keys() if (folder / MANIFEST).is_file() else set()
-    )
+    try:
+        listed = read_json(folder / MANIFEST).get("files", {})
+    except UniversalNERError:  # none, or a damaged one, which is about to be replaced
+        listed = {}
+    return {ADAPTER, ADAPTER_CONFIG, WEIGHTS, INDEX, *listed}
 
 
 def find_student(model: str | None) -> Path:

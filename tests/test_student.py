@@ -111,6 +111,14 @@ def test_a_copy_leaves_nothing_of_an_earlier_student(folder, tmp_path):
     assert {path.name for path in target.iterdir()} == {*manifest["files"], MANIFEST}
 
 
+def test_a_copy_replaces_a_student_whose_manifest_is_damaged(folder, tmp_path):
+    manifest = write_manifest(folder, {})
+    copy_student(folder, tmp_path / "copy")
+    (tmp_path / "copy" / MANIFEST).write_text('{"files": {', encoding="utf8")
+    copy_student(folder, tmp_path / "copy")
+    assert check_manifest(tmp_path / "copy") == manifest
+
+
 def test_copy_in_place(folder):
     manifest = write_manifest(folder, {})
     copy_student(folder, folder.parent / "." / folder.name)
