@@ -267,8 +267,8 @@ class Errors(metaclass=_Coded):
     )
     # evaluation
     U080 = (
-        "{path}: not found; data set {name!r} needs the file {file}. Point vars.benchmark_data at a folder laid out as "
-        "in the README."
+        "{path}: not found; data set {name!r} needs the file {file}. Point vars.benchmark_data at a folder "
+        "laid out as spacy_universalner/gold/benchmark.yml says."
     )
     U081 = "{path}, line {line}: expected {expected} columns of a {format} file, got {got!r}."
     U082 = (

@@ -10,7 +10,7 @@ from .completion import KINDS
 
 CHARS_PER_TOKEN = 4.0
 """Of English text, until replies of the teacher itself say better."""
-REPLY_LENGTH = 1.5
+REPLY_LENGTH = 2.0
 """Characters of a reply for each of its passage, in the embedded corpus; ChatGPT listed less for the paper."""
 MESSAGE_TOKENS = 16
 """Tokens that the markup of a message may take."""

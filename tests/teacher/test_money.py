@@ -210,8 +210,8 @@ def make_known(count):
 def test_an_estimate_of_an_unknown_teacher():
     result = make_estimate(["a" * 400, "b" * 800])
     assert (result.passages, result.answered) == (2, 0)
-    assert (result.input_tokens, result.output_tokens) == (1400 / 4, 1200 / 4 * 1.5)
-    assert result.cost == pytest.approx((350 * 2 + 450 * 8) / 1e6)
+    assert (result.input_tokens, result.output_tokens) == (1400 / 4, 1200 / 4 * 2)
+    assert result.cost == pytest.approx((350 * 2 + 600 * 8) / 1e6)
     assert result.batch_cost == pytest.approx(result.cost / 2)
     assert result.most == pytest.approx((350 * 2 + 2 * 1000 * 8) / 1e6)
     assert result.basis.startswith("assumed")
@@ -248,9 +248,9 @@ def test_an_estimate_of_nothing():
 @pytest.mark.parametrize(
     "price, longest, shown",
     [
-        (Price(1e6, 1e6), 1000, ("$675.00", "$337.50", "$2,300.00")),
+        (Price(1e6, 1e6), 1000, ("$800.00", "$400.00", "$2,300.00")),
         (Price(0, 0), 1000, ("$0.00", "$0.00", "$0.00")),
-        (Price(1e6, 1e6), None, ("$675.00", "$337.50", "no longest reply")),
+        (Price(1e6, 1e6), None, ("$800.00", "$400.00", "no longest reply")),
         (None, 1000, ("no price", "no price", "no price")),
         (None, None, ("no price", "no price", "no price")),
     ],
