@@ -1,15 +1,17 @@
 """An answer in the making: which token is said next, when it is whole, how sure the student is."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 from .copying import HALF, Copying
 from .encoding import Encoder
+from .errors import Errors, UniversalNERError
 from .parsing import is_whole
 from .registry import Answer
 from .scoring import STRING, Said, score_begun, score_mentions
 
+T = TypeVar("T")
 LIKELY = 64
 MIN_SCORE = 0.05  # the best of the default student on its held-out passages (README, "What it may say")
 BEGIN = 0.1  # below it the shipped student gains no more on nine sets of other domains (docs/LOG.md)
@@ -49,6 +51,10 @@ class Vocabulary:
         signs = '[]{}",:' + HALF
         return [i for i, piece in enumerate(self.encoder.pieces) if piece.isspace() or any(s in piece for s in signs)]
 
+    def spell(self, row: Mapping[str, T]) -> dict[int, T]:
+        """What is told of tokens by what they write, by their ids: of several that write the same, of the first."""
+        return {self._by_piece[piece][0]: value for piece, value in row.items() if piece in self._by_piece}
+
     @cached_property
     def fork(self) -> tuple[list[int], int, int] | None:
         """Where lists of nothing and of something part: the ids before, and the next of either. None where no list is
@@ -76,6 +82,12 @@ class Vocabulary:
             for length in range(1, len(rest) + 1):
                 found.update(self._by_piece.get(rest[:length], ()))
         return sorted(found)
+
+
+def check_begin(begin: float) -> None:
+    """RAISES (UniversalNERError): no list can be begun at such a probability."""
+    if not 0 < begin <= LIKELIER:
+        raise UniversalNERError(Errors.U192.format(got=begin))
 
 
 class Answering:

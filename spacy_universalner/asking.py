@@ -6,7 +6,7 @@ from itertools import accumulate, pairwise
 from math import exp
 from typing import TypeVar
 
-from .answering import Vocabulary
+from .answering import LIKELIER, Vocabulary
 from .copying import HALF
 from .encoding import Encoder
 from .errors import Errors, UniversalNERError
@@ -89,14 +89,24 @@ class Asker:
     max_new_tokens (int): longest answer about one type, in tokens; one about many may be so many times longer, as far
         as the context reaches.
     min_score (float): an answer ends before a mention whose score is lower, where scores are known.
+    begin (float): how probable a list of something must be to be begun, where probabilities are known.
     """
 
-    def __init__(self, encoder: Encoder, *, context: int, max_new_tokens: int, min_score: float = 0.0):
+    def __init__(
+        self,
+        encoder: Encoder,
+        *,
+        context: int,
+        max_new_tokens: int,
+        min_score: float = 0.0,
+        begin: float = LIKELIER,
+    ):
         self.encoder = encoder
         self.template = encoder.template
         self.context = context
         self.max_new_tokens = max_new_tokens
         self.min_score = min_score
+        self.begin = begin
         self.vocabulary = Vocabulary(encoder)
         bracket = self.template.answer([Query("type", ())])[-1]
         pieces = encoder.tokenizer.get_vocab().items()
@@ -136,6 +146,24 @@ class Asker:
     def ask(self, text: str, types: Sequence[str], dataset: str = "") -> Asked:
         """The questions about a passage. RAISES (UniversalNERError): it does not fit the student's context."""
         return ask(self.encoder, text, types, dataset, context=self.context, max_new_tokens=self.max_new_tokens)
+
+    def begins(self, question: Question, rows: Sequence[Mapping[int, float]]) -> bool:
+        """Begin a list of something where nothing was said and that was probable enough (see `Answering`).
+
+        rows (Sequence): for each token of the answer, logarithms of the probabilities of tokens in its place.
+        RETURNS (bool): whether the answer was changed, and is to go on.
+        """
+        if self.begin >= LIKELIER or not self.vocabulary.fork:
+            return False
+        before, none, some = self.vocabulary.fork
+        place = len(before)
+        if question.ids[: place + 1] != [*before, none] or some not in (rows[place] if place < len(rows) else ()):
+            return False
+        chances = chance(some, rows[place], self.closing.__contains__)
+        if chances[0] < self.begin:
+            return False
+        question.ids[place:], question.chances[place:] = [some], [chances]
+        return True
 
     def is_open(self, question: Question) -> bool:
         """Whether a student that stopped after one of the stops has more to say."""

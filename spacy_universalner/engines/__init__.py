@@ -70,6 +70,7 @@ def make_vllm_engine(
     enforce_eager: bool = False,
     max_new_tokens: int = 128,
     min_score: float = MIN_SCORE,
+    begin: float = BEGIN,
     dataset: str = "",
 ) -> Engine:
     """A student run with vLLM, which computes the text that questions share once (prefix caching).
@@ -87,6 +88,8 @@ def make_vllm_engine(
     enforce_eager (bool): leave out compiling, which takes a minute or more at the start and pays with much text.
     max_new_tokens (int): longest answer about a type, in tokens (see universal_ner.Transformers.v1).
     min_score (float): what an answer says from a mention on whose score is lower is dropped; 0 keeps all.
+    begin (float): a list of something is begun where it is at least so probable, up to 0.5 (see
+        universal_ner.Transformers.v1). Such an answer is asked for twice.
     dataset (str): the data set whose rules labels should follow; "" for none.
     """
     from .vllm import VLLMEngine
@@ -101,6 +104,7 @@ def make_vllm_engine(
         enforce_eager=enforce_eager,
         max_new_tokens=max_new_tokens,
         min_score=min_score,
+        begin=begin,
         dataset=dataset,
     )
 
@@ -117,6 +121,7 @@ def make_openai_engine(
     logprobs: int = 20,
     max_new_tokens: int = 128,
     min_score: float = MIN_SCORE,
+    begin: float = BEGIN,
     dataset: str = "",
 ) -> Engine:
     """A student behind a server with OpenAI's /v1/completions that takes prompts of token ids, as vLLM and llama.cpp.
@@ -129,10 +134,12 @@ def make_openai_engine(
     concurrency (int): requests in flight.
     timeout (float): seconds for a reply.
     retries (int): times a request is sent again that failed for a reason that may pass.
-    logprobs (int): probabilities asked for at each token, which scores are made of; 0 for none, and no scores. Servers
-        have their limits (vLLM 20, OpenAI 5).
+    logprobs (int): probabilities asked for at each token, which scores are made of; 0 for none, no scores, and no list
+        begun that is not the likelier. Servers have their limits (vLLM 20, OpenAI 5).
     max_new_tokens (int): longest answer about a type, in tokens (see universal_ner.Transformers.v1).
     min_score (float): what an answer says from a mention on whose score is lower is dropped; 0 keeps all.
+    begin (float): a list of something is begun where it is at least so probable, up to 0.5 (see
+        universal_ner.Transformers.v1). Such an answer is asked for twice.
     dataset (str): the data set whose rules labels should follow; "" for none.
     """
     from .openai import OpenAIEngine
@@ -148,6 +155,7 @@ def make_openai_engine(
         logprobs=logprobs,
         max_new_tokens=max_new_tokens,
         min_score=min_score,
+        begin=begin,
         dataset=dataset,
     )
 

@@ -9,6 +9,7 @@ from itertools import repeat
 from pathlib import Path
 from typing import Any, TypeVar
 
+from ..answering import LIKELIER, check_begin
 from ..asking import Asker, Question, chance
 from ..choices import context_of
 from ..encoding import Encoder
@@ -45,8 +46,10 @@ class OpenAIEngine:
         logprobs: int,
         max_new_tokens: int,
         min_score: float = 0.0,
+        begin: float = LIKELIER,
         dataset: str = "",
     ):
+        check_begin(begin)
         for setting, value in (("concurrency", concurrency), ("max_new_tokens", max_new_tokens)):
             if value < 1:
                 raise UniversalNERError(Errors.U008.format(name=setting, got=value))
@@ -60,6 +63,7 @@ class OpenAIEngine:
         self.logprobs = logprobs
         self.max_new_tokens = max_new_tokens
         self.min_score = min_score
+        self.begin = begin
         self.dataset = dataset
 
     @property
@@ -100,6 +104,7 @@ class OpenAIEngine:
             context=min(self._context, served.context),
             max_new_tokens=self.max_new_tokens,
             min_score=self.min_score,
+            begin=self.begin,
         )
 
         def answer(questions: Sequence[Question]) -> None:
@@ -161,21 +166,22 @@ class OpenAIEngine:
     async def _ask(
         self, client: Any, slots: asyncio.Semaphore, asker: Asker, question: Question, served: "Served"
     ) -> None:
-        """Fill in one answer. One that stops at a bracket in a mention goes on from there."""
+        """Fill in one answer. One that stops at a bracket in a mention goes on from there, and one of nothing from
+        where a list is begun instead."""
         async with slots:
-            stopped = True
-            while stopped:
+            more = True
+            while more:
                 body = self._body(asker, question, vllm=served.vllm)
                 try:
                     reply = await client.post("/completions", body=body, cast_to=object)
                 except Exception as err:  # whatever the client raises
                     raise self._explain(err, served.names) from err
-                before = len(question.ids)
+                before = list(question.ids)
                 try:
-                    stopped = add_reply(asker, question, reply) and served.vllm
+                    more = add_reply(asker, question, reply, vllm=served.vllm)
                 except (ValueError, TypeError, LookupError, AttributeError) as err:
                     raise self._error(Errors.U174, reason=f"{type(err).__name__}: {err}") from err
-                if stopped and len(question.ids) == before:  # else it would be asked to go on for ever
+                if more and question.ids == before:  # else it would be asked to go on for ever
                     raise self._error(Errors.U176)
 
     def _body(self, asker: Asker, question: Question, *, vllm: bool) -> dict[str, Any]:
@@ -231,25 +237,30 @@ def read_models(reply: Any, name: str) -> Served:
     return Served(tuple(models), model.get("owned_by") == "vllm", context if isinstance(context, int) else NO_LIMIT)
 
 
-def add_reply(asker: Asker, question: Question, reply: Any) -> bool:
+def add_reply(asker: Asker, question: Question, reply: Any, *, vllm: bool) -> bool:
     """Put what a server has said into a question.
 
     reply (Any): the body of its reply.
-    RETURNS (bool): whether the answer has stopped before its end.
+    vllm (bool): whether it was told where to stop; others go on to the end of their own accord.
+    RETURNS (bool): whether the answer is to go on.
     RAISES (ValueError, TypeError, LookupError, AttributeError): it is no completion of the ids that were sent.
     """
     choice, sent = reply["choices"][0], len(question.prompt) + len(question.ids)
     read = (reply.get("usage") or {}).get("prompt_tokens", sent)
     if read != sent:
         raise ValueError(f"it has read {read} tokens where {sent} ids were sent")
-    ids, chances = read_choice(asker, choice)
+    ids, rows = read_choice(asker, choice)
+    first = not question.ids
     question.ids += ids
-    question.chances += chances
-    return choice.get("finish_reason") == "stop" and asker.is_open(question)
+    question.chances += [chance(token, row, asker.closing.__contains__) for token, row in zip(ids, rows, strict=False)]
+    if first and asker.begins(question, rows):
+        return True
+    return vllm and choice.get("finish_reason") == "stop" and asker.is_open(question)
 
 
-def read_choice(asker: Asker, choice: Mapping[str, Any]) -> tuple[list[int], list[tuple[float, float]]]:
-    """The tokens of an answer, and their chances where they are told: as vLLM, llama.cpp or OpenAI write them."""
+def read_choice(asker: Asker, choice: Mapping[str, Any]) -> tuple[list[int], list[dict[int, float]]]:
+    """The tokens of an answer, and for each the logarithms of its probability and of those of others, by their ids and
+    where they are told: as vLLM, llama.cpp or OpenAI write them."""
     told = choice.get("logprobs") or {}
     if choice.get("token_ids") is not None:
         ids = list(choice["token_ids"])
@@ -259,17 +270,18 @@ def read_choice(asker: Asker, choice: Mapping[str, Any]) -> tuple[list[int], lis
         rows = [{other["id"]: other["logprob"] for other in (*row["top_logprobs"], row)} for row in told["content"]]
     else:
         return read_text(asker, choice["text"], told)
-    return ids, [chance(token, row, asker.closing.__contains__) for token, row in zip(ids, rows, strict=False)]
+    return ids, rows
 
 
-def read_text(asker: Asker, text: str, told: Mapping[str, Any]) -> tuple[list[int], list[tuple[float, float]]]:
-    """The tokens of an answer whose ids are not told, and their chances if the server has cut it in the same way."""
+def read_text(asker: Asker, text: str, told: Mapping[str, Any]) -> tuple[list[int], list[dict[int, float]]]:
+    """As `read_choice`, of an answer whose ids are not told; without probabilities where the server has cut it in
+    another way."""
     ids = asker.encoder.tokenizer(text, add_special_tokens=False, split_special_tokens=True)["input_ids"]
     pieces = asker.pieces(ids)
     if pieces != (told.get("tokens") or [])[: len(ids)]:
         return ids, []
-    rows = zip(pieces, read_rows(told), strict=False)
-    return ids, [chance(piece, row, lambda other: other.startswith('"')) for piece, row in rows]
+    rows = zip(ids, pieces, read_rows(told), strict=False)
+    return ids, [{**asker.vocabulary.spell(row), token: row[piece]} for token, piece, row in rows]
 
 
 def read_rows(told: Mapping[str, Any]) -> list[dict[str, float]]:

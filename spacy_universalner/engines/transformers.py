@@ -6,7 +6,7 @@ from typing import Any
 
 from transformers import AutoTokenizer
 
-from ..answering import LIKELIER
+from ..answering import LIKELIER, check_begin
 from ..base import find_base
 from ..causal import open_adapted, open_model
 from ..encoding import Encoder
@@ -39,8 +39,7 @@ class TransformersEngine:
         begin: float = LIKELIER,
         dataset: str = "",
     ):
-        if not 0 < begin <= LIKELIER:
-            raise UniversalNERError(Errors.U192.format(got=begin))
+        check_begin(begin)
         if max_new_tokens < 1:
             raise UniversalNERError(Errors.U008.format(name="max_new_tokens", got=max_new_tokens))
         self.model = model

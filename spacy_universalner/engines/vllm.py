@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from ..answering import LIKELIER, check_begin
 from ..asking import Asker, Question, chance
 from ..base import find_base
 from ..choices import context_of
@@ -37,8 +38,10 @@ class VLLMEngine:
         enforce_eager: bool,
         max_new_tokens: int,
         min_score: float = 0.0,
+        begin: float = LIKELIER,
         dataset: str = "",
     ):
+        check_begin(begin)
         if max_new_tokens < 1:
             raise UniversalNERError(Errors.U008.format(name="max_new_tokens", got=max_new_tokens))
         self.model = model
@@ -50,6 +53,7 @@ class VLLMEngine:
         self.enforce_eager = enforce_eager
         self.max_new_tokens = max_new_tokens
         self.min_score = min_score
+        self.begin = begin
         self.dataset = dataset
 
     @property
@@ -112,7 +116,13 @@ class VLLMEngine:
             generation_config="vllm",  # not the student's, which may set penalties that its answers were not tuned for
             **(lora_options(folder) if is_adapter(manifest) else {}),
         )
-        asker = Asker(encoder, context=context, max_new_tokens=self.max_new_tokens, min_score=self.min_score)
+        asker = Asker(
+            encoder,
+            context=context,
+            max_new_tokens=self.max_new_tokens,
+            min_score=self.min_score,
+            begin=self.begin,
+        )
         return Server(vllm, llm, asker, adapter=folder if is_adapter(manifest) else None)
 
 
@@ -132,7 +142,8 @@ class Server:
         self.lora = make_lora_request(adapter) if adapter else None
 
     def answer(self, questions: Sequence[Question]) -> None:
-        """Generate the answers, greedily. One that stops at a bracket in a mention goes on from there."""
+        """Generate the answers, greedily. One that stops at a bracket in a mention goes on from there, and one of
+        nothing from where a list is begun instead."""
         open_ = list(questions)
         while open_:
             outputs = self.llm.generate(
@@ -162,12 +173,16 @@ def add_output(asker: Asker, question: Question, said: Any) -> bool:
     """Put what vLLM has generated into a question.
 
     said (CompletionOutput): its token_ids, logprobs ({id: an object with its logprob} for each) and finish_reason.
-    RETURNS (bool): whether the answer has stopped before its end.
+    RETURNS (bool): whether the answer is to go on.
     """
+    first = not question.ids
+    rows = [{i: other.logprob for i, other in others.items()} for others in said.logprobs or ()]
     question.ids += said.token_ids
-    for token, others in zip(said.token_ids, said.logprobs or (), strict=False):
-        logprobs = {i: other.logprob for i, other in others.items()}
-        question.chances.append(chance(token, logprobs, asker.closing.__contains__))
+    question.chances += [
+        chance(token, row, asker.closing.__contains__) for token, row in zip(said.token_ids, rows, strict=False)
+    ]
+    if first and asker.begins(question, rows):
+        return True
     return said.finish_reason == "stop" and asker.is_open(question)
 
 

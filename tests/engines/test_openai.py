@@ -71,6 +71,23 @@ def test_a_student_that_talks_nonsense_does_so_in_both_places(tiny_student, dial
 
 
 @pytest.mark.parametrize("dialect", ["vllm", "llama.cpp", "openai"])
+def test_a_list_is_begun_where_it_is_in_this_process(tuned_student, dialect):
+    with serving(tuned_student, dialect) as server:
+        answers = make_engine(server.url, tuned_student, begin=1e-9).extract(PASSAGES, TYPES)
+    here = in_process(tuned_student, begin=1e-9).extract(PASSAGES, TYPES)
+    assert said(answers) == said(here) != said(in_process(tuned_student).extract(PASSAGES, TYPES))
+    scores = [[score for row in each for answer in row for score in answer.scores] for each in (answers, here)]
+    assert scores[0] == pytest.approx(scores[1], rel=1e-3)
+
+
+@pytest.mark.parametrize(("dialect", "logprobs"), [("bare", 20), ("vllm", 0)])
+def test_no_probabilities_no_list_that_is_not_the_likelier(tuned_student, dialect, logprobs):
+    with serving(tuned_student, dialect) as server:
+        answers = make_engine(server.url, tuned_student, logprobs=logprobs, begin=1e-9).extract(PASSAGES, TYPES)
+    assert said(answers) == said(in_process(tuned_student).extract(PASSAGES, TYPES))
+
+
+@pytest.mark.parametrize("dialect", ["vllm", "llama.cpp", "openai"])
 def test_a_mention_has_a_score(tuned_student, dialect):
     with serving(tuned_student, dialect) as server:
         answers = make_engine(server.url, tuned_student).extract(PASSAGES, TYPES)
@@ -265,6 +282,11 @@ def test_a_data_set_the_student_was_never_told(asked, tuned_student):
 def test_settings_that_ask_nothing(tuned_student, setting):
     with pytest.raises(UniversalNERError, match=rf"U008.*{setting}"):
         make_engine("http://localhost/v1", tuned_student, **{setting: 0})
+
+
+def test_a_begin_that_cannot_be(tuned_student):
+    with pytest.raises(UniversalNERError, match="U192"):
+        make_engine("http://localhost/v1", tuned_student, begin=0.6)
 
 
 def test_a_server_that_hides_the_token_it_stopped_at(tuned_student, monkeypatch):

@@ -59,8 +59,17 @@ def make_engine(model, **settings) -> VLLMEngine:
 
 
 @pytest.fixture(scope="module")
-def asker(tiny_base):
-    return Asker(Encoder(AutoTokenizer.from_pretrained(tiny_base), PLAIN_V1), context=512, max_new_tokens=16)
+def tokenizer(tiny_base):
+    return AutoTokenizer.from_pretrained(tiny_base)
+
+
+@pytest.fixture(scope="module")
+def asker(tokenizer):
+    return make_asker(tokenizer)
+
+
+def make_asker(tokenizer, **settings) -> Asker:
+    return Asker(Encoder(tokenizer, PLAIN_V1), context=512, max_new_tokens=16, **settings)
 
 
 def ids_of(asker, text):
@@ -112,6 +121,27 @@ def test_an_answer_with_a_bracket_in_a_mention_goes_on(asker):
     assert answers[0].mentions == ("a[1]", "b")
     first, second = (prompts[0] for prompts, _ in llm.calls)
     assert second[: len(first)] == first and asker.encoder.decode(second[len(first) :]).endswith("]")
+
+
+@pytest.mark.parametrize(("chance", "mentions"), [(0.3, ("Ada",)), (0.1, ())])
+def test_an_answer_of_nothing_goes_on_where_a_list_is_probable_enough(tokenizer, chance, mentions):
+    asker = make_asker(tokenizer, begin=0.2)
+    before, none, some = asker.vocabulary.fork
+    server, llm = make_server(asker, " []")
+    say = llm.say
+
+    def say_both(prompt, params):
+        said = say(prompt, params)
+        if none in said.token_ids:
+            said.logprobs[len(before)][some] = SimpleNamespace(logprob=log(chance))
+            llm.answers = [ids_of(asker, ' ["Ada"]')]
+        return said
+
+    llm.say = say_both
+    (answers,) = asker.extract(["A."], [["x"]], "", server.answer)
+    assert answers[0].mentions == mentions
+    assert answers[0].scores == pytest.approx([chance / 4] * len(mentions))  # two other tokens, each of 0.5
+    assert [len(prompts) for prompts, _ in llm.calls] == [1] * (1 + bool(mentions))
 
 
 def test_outputs_are_read(asker):
