@@ -1,6 +1,7 @@
 """An answer in the making: which token is said next, when it is whole, how sure the student is."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import Any, TypeVar
 
@@ -90,6 +91,23 @@ def check_begin(begin: float) -> None:
         raise UniversalNERError(Errors.U192.format(got=begin))
 
 
+def keep_unclaimed(said: Iterable[tuple[Answer, bool]]) -> list[Answer]:
+    """The answers about a passage. A list that was begun where nothing was the likelier loses what any list names that
+    was the likelier itself: of several types for one mention, most are wrong.
+
+    said (Iterable): each answer, and whether its list was begun so.
+    """
+    said = list(said)
+    claimed = {mention for answer, begun in said if not begun for mention in answer.mentions}
+    return [_without(answer, claimed) if begun else answer for answer, begun in said]
+
+
+def _without(answer: Answer, claimed: set[str]) -> Answer:
+    kept = [i for i, mention in enumerate(answer.mentions) if mention not in claimed]
+    scores = tuple(answer.scores[i] for i in kept) if answer.scores else ()
+    return replace(answer, mentions=tuple(answer.mentions[i] for i in kept), scores=scores)
+
+
 class Answering:
     """The answer to one question.
 
@@ -121,6 +139,8 @@ class Answering:
         self.constrain = constrain
         self.min_score = min_score
         self.begin = begin
+        self.begun = False
+        """Whether a list of something was begun where nothing was the likelier."""
         self.ids: list[int] = []
         self.text = ""
         self._said: list[Said] = []
@@ -164,6 +184,7 @@ class Answering:
         if self.begin < LIKELIER and self.vocabulary.fork:
             before, none, some = self.vocabulary.fork
             if token == none and self.ids == before and logits.probability(row, some) >= self.begin:
+                self.begun = True
                 return some
         return token
 

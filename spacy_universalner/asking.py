@@ -6,7 +6,7 @@ from itertools import accumulate, pairwise
 from math import exp
 from typing import TypeVar
 
-from .answering import LIKELIER, Vocabulary
+from .answering import LIKELIER, Vocabulary, keep_unclaimed
 from .copying import HALF
 from .encoding import Encoder
 from .errors import Errors, UniversalNERError
@@ -44,6 +44,7 @@ class Question:
     ids (list): tokens of the answer.
     chances (list): of each token, its own probability and that of all tokens that close a mention in its place; fewer
         than tokens where they are not known.
+    begun (bool): whether a list of something was begun where nothing was the likelier.
     """
 
     index: int
@@ -52,6 +53,7 @@ class Question:
     limit: int
     ids: list[int] = field(default_factory=list)
     chances: list[tuple[float, float]] = field(default_factory=list)
+    begun: bool = False
 
     @property
     def room(self) -> int:
@@ -138,10 +140,10 @@ class Asker:
         ]
         if questions:
             answer(questions)
-        answers: list[list[Answer]] = [[] for _ in passages]
+        said: list[list[tuple[Answer, bool]]] = [[] for _ in passages]
         for question in questions:
-            answers[question.index] += self.read(question)
-        return answers
+            said[question.index] += ((answer, question.begun) for answer in self.read(question))
+        return [keep_unclaimed(answers) for answers in said]
 
     def ask(self, text: str, types: Sequence[str], dataset: str = "") -> Asked:
         """The questions about a passage. RAISES (UniversalNERError): it does not fit the student's context."""
@@ -162,7 +164,7 @@ class Asker:
         chances = chance(some, rows[place], self.closing.__contains__)
         if chances[0] < self.begin:
             return False
-        question.ids[place:], question.chances[place:] = [some], [chances]
+        question.ids[place:], question.chances[place:], question.begun = [some], [chances], True
         return True
 
     def is_open(self, question: Question) -> bool:

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from .answering import LIKELIER, Answering, Vocabulary
+from .answering import LIKELIER, Answering, Vocabulary, keep_unclaimed
 from .asking import ask
 from .attention import can_pack
 from .choices import context_of
@@ -123,7 +123,9 @@ class Extractor:
             for i, (text, names, dataset) in enumerate(zip(passages, types, datasets, strict=True))
         ]
         self.answer(groups)
-        return [[answer for said in group.answers for answer in said.read()] for group in groups]
+        return [
+            keep_unclaimed((answer, said.begun) for said in group.answers for answer in said.read()) for group in groups
+        ]
 
     @torch.inference_mode()
     def answer(self, groups: Sequence[Group]) -> None:

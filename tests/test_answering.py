@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import AutoTokenizer
 
-from spacy_universalner.answering import Answering, Vocabulary
+from spacy_universalner.answering import Answering, Vocabulary, keep_unclaimed
 from spacy_universalner.copying import Copying
 from spacy_universalner.decoding import Logits
 from spacy_universalner.encoding import Encoder
@@ -175,8 +175,27 @@ def test_a_list_is_begun_where_it_is_probable_enough(tokenizer, begin, begun, co
     values = torch.full((1, len(tokenizer)), -99.0)
     values[0, none], values[0, some] = math.log(0.7), math.log(0.25)
     answering.take(make_logits(vocabulary, values), 0)
-    assert (answering.ids[-1] == some) == begun
+    assert (answering.ids[-1] == some) == answering.begun == begun
     assert answering.text.endswith(vocabulary.encoder.decode([some if begun else none]))
+
+
+ANSWER = Answer(("Ada", "Grace"), (0.9, 0.8))
+GRACE = Answer(("Grace",), (0.8,))
+UNFINISHED = Answer(("Bo",), (), complete=False)
+CLAIMS = {
+    "claimed by the likelier": ((ANSWER, False), (ANSWER, True), [ANSWER, Answer((), ())]),
+    "claimed in part": ((Answer(("Ada",), (0.9,)), False), (ANSWER, True), [Answer(("Ada",), (0.9,)), GRACE]),
+    "both the likelier": ((ANSWER, False), (ANSWER, False), [ANSWER, ANSWER]),
+    "both begun": ((ANSWER, True), (ANSWER, True), [ANSWER, ANSWER]),
+    "without scores": ((Answer(("Ada",)), False), (Answer(("Ada", "Bo")), True), [Answer(("Ada",)), Answer(("Bo",))]),
+    "not complete": ((Answer(("Ada",)), False), (UNFINISHED, True), [Answer(("Ada",)), UNFINISHED]),
+}
+
+
+@pytest.mark.parametrize(("first", "second", "kept"), CLAIMS.values(), ids=CLAIMS)
+def test_a_list_that_was_not_the_likelier_names_what_no_other_does(first, second, kept):
+    assert keep_unclaimed([first, second]) == kept
+    assert keep_unclaimed([second, first]) == kept[::-1]
 
 
 def test_an_object_has_no_list_to_begin():

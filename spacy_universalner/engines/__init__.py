@@ -38,7 +38,8 @@ def make_transformers_engine(
         default student on held-out passages. With `constrain` off, 0 here and `begin` at 0.5, answers are those of
         plain greedy generation.
     begin (float): a list of something is begun where it is at least so probable, up to 0.5: where it is the likelier.
-        Lower finds more, above all in text unlike what was learnt, and is wrong more often.
+        Lower finds more, above all in text unlike what was learnt. What such a list names is left out where a likelier
+        one about the same passage names it.
     dataset (str): the data set whose rules labels should follow, one that a student tuned on gold data was told in
         training; "" for none.
     """

@@ -40,6 +40,15 @@ def test_a_new_model_is_loaded(tiny_student, tuned_student):
     assert engine.extract([CONVERSATIONS[0].text], [["person"]]) != before
 
 
+def test_a_list_that_is_begun_names_what_no_likelier_one_does(tuned_student):
+    engine = make_engine(tuned_student, begin=1e-9)
+    passage, types = CONVERSATIONS[0].text, ["person", "city", "date"]
+    (alone,), (together,) = (engine.extract([passage], [asked]) for asked in (["date"], types))
+    claimed = {mention for answer in together[:2] for mention in answer.mentions}
+    assert alone[0].mentions and claimed >= set(alone[0].mentions)
+    assert together[2].mentions == ()
+
+
 def test_an_unknown_device(tiny_student):
     engine = make_engine(tiny_student)
     engine.device = "abacus"
