@@ -22,6 +22,7 @@ def main(
     """Assemble the pipeline."""
     with stage("assemble", outputs=[pipeline / "meta.json"]) as facts:
         nlp = assemble(config, student, name=name, version=version)
+        pipeline.parent.mkdir(parents=True, exist_ok=True)
         nlp.to_disk(pipeline)
         facts["student"] = str(student)
         write_card(pipeline, render_student_card(read_json(student / MANIFEST), pipeline=nlp.meta))
