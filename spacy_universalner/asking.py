@@ -149,12 +149,22 @@ class Asker:
         """The questions about a passage. RAISES (UniversalNERError): it does not fit the student's context."""
         return ask(self.encoder, text, types, dataset, context=self.context, max_new_tokens=self.max_new_tokens)
 
-    def begins(self, question: Question, rows: Sequence[Mapping[int, float]]) -> bool:
-        """Begin a list of something where nothing was said and that was probable enough (see `Answering`).
+    def hear(self, question: Question, ids: Sequence[int], rows: Sequence[Mapping[int, float]]) -> bool:
+        """Put what a student has said into a question. If it was nothing, and something was probable enough, a list is
+        begun in its place (see `Answering`).
 
-        rows (Sequence): for each token of the answer, logarithms of the probabilities of tokens in its place.
-        RETURNS (bool): whether the answer was changed, and is to go on.
+        ids (Sequence): the tokens.
+        rows (Sequence): for each of them, where known, logarithms of its probability and of those of others.
+        RETURNS (bool): whether a list was begun so, and is to go on.
         """
+        first = not question.ids
+        question.ids += ids
+        question.chances += [
+            chance(token, row, self.closing.__contains__) for token, row in zip(ids, rows, strict=False)
+        ]
+        return first and self._begins(question, rows)
+
+    def _begins(self, question: Question, rows: Sequence[Mapping[int, float]]) -> bool:
         if self.begin >= LIKELIER or not self.vocabulary.fork:
             return False
         before, none, some = self.vocabulary.fork

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from ..answering import LIKELIER, check_begin
-from ..asking import Asker, Question, chance
+from ..asking import Asker, Question
 from ..choices import context_of
 from ..encoding import Encoder
 from ..errors import Errors, UniversalNERError
@@ -249,11 +249,7 @@ def add_reply(asker: Asker, question: Question, reply: Any, *, vllm: bool) -> bo
     read = (reply.get("usage") or {}).get("prompt_tokens", sent)
     if read != sent:
         raise ValueError(f"it has read {read} tokens where {sent} ids were sent")
-    ids, rows = read_choice(asker, choice)
-    first = not question.ids
-    question.ids += ids
-    question.chances += [chance(token, row, asker.closing.__contains__) for token, row in zip(ids, rows, strict=False)]
-    if first and asker.begins(question, rows):
+    if asker.hear(question, *read_choice(asker, choice)):
         return True
     return vllm and choice.get("finish_reason") == "stop" and asker.is_open(question)
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from ..answering import LIKELIER, check_begin
-from ..asking import Asker, Question, chance
+from ..asking import Asker, Question
 from ..base import find_base
 from ..choices import context_of
 from ..encoding import Encoder
@@ -175,13 +175,8 @@ def add_output(asker: Asker, question: Question, said: Any) -> bool:
     said (CompletionOutput): its token_ids, logprobs ({id: an object with its logprob} for each) and finish_reason.
     RETURNS (bool): whether the answer is to go on.
     """
-    first = not question.ids
     rows = [{i: other.logprob for i, other in others.items()} for others in said.logprobs or ()]
-    question.ids += said.token_ids
-    question.chances += [
-        chance(token, row, asker.closing.__contains__) for token, row in zip(said.token_ids, rows, strict=False)
-    ]
-    if first and asker.begins(question, rows):
+    if asker.hear(question, said.token_ids, rows):
         return True
     return said.finish_reason == "stop" and asker.is_open(question)
 
