@@ -169,7 +169,7 @@ class Asker:
             return False
         before, none, some = self.vocabulary.fork
         place = len(before)
-        if question.ids[: place + 1] != [*before, none] or some not in (rows[place] if place < len(rows) else ()):
+        if question.ids[: place + 1] != [*before, none] or place >= len(rows) or some not in rows[place]:
             return False
         chances = chance(some, rows[place], self.closing.__contains__)
         if chances[0] < self.begin:
